@@ -1,0 +1,48 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+
+.PHONY: setup demo test check format fast soak test-cluster docs
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[serve,dev]'
+	touch $(STAMP)
+
+# Deploy on this machine, draw a picture, show it, clean up (also when a step fails).
+demo: setup
+	$(BIN)/python -m sdctl deploy --local
+	$(BIN)/python -m sdctl imagine --local "a red star on a blue background" --output out/demo.png --force || \
+		{ $(BIN)/python -m sdctl cleanup --local --yes; exit 1; }
+	$(BIN)/python -m sdctl cleanup --local --yes
+	@echo "The picture is out/demo.png"
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# No Ray, no torch, no API server: under 20 seconds.
+fast: setup
+	$(BIN)/pytest -q -n 2 -m "not wire and not torch and not ray and not cluster and not soak"
+
+test-cluster: setup
+	$(BIN)/python -m tests.cluster.control_plane
+
+# Everything, as CI does.
+test: check test-cluster
+	$(BIN)/pytest -q -n 2 -m "not torch and not ray and not cluster and not soak"
+	$(BIN)/pytest -q -m "(torch or ray) and not cluster and not soak"
+	$(BIN)/pytest -q -m "cluster and not soak"
+
+soak: setup test-cluster
+	$(BIN)/pytest -q -m "soak" --timeout=3600

@@ -1,0 +1,1 @@
+"""Where a service runs: on Kubernetes, on this machine, or behind a URL."""
