@@ -58,11 +58,20 @@ class Requests:
         self._job = job
         self._emit = emit
         self._path = urlsplit(host).path.rstrip("/") + job.path
+        self._host = host
+        self._http = self._client()
+        self._used = now()
+
+    def _client(self) -> HTTPClient:
+        job = self._job
         options: dict[str, Any] = {"ssl_options": {"ca_certs": job.ca_file}} if job.ca_file else {}
-        self._http = HTTPClient.from_url(
-            host, concurrency=1, connection_timeout=job.timeout_s, network_timeout=job.timeout_s, **options
+        return HTTPClient.from_url(
+            self._host, concurrency=1, connection_timeout=job.timeout_s, network_timeout=job.timeout_s, **options
         )
-        self._used = 0.0
+
+    def _renew(self) -> None:
+        self._http.close()
+        self._http = self._client()
 
     def send(self, prompt: Prompt, scheduled: float | None = None) -> dict[str, Any]:
         """Send one request and give its record; `scheduled` is when it should have been sent (epoch seconds)."""
@@ -85,7 +94,7 @@ class Requests:
 
     def _exchange(self, prompt: Prompt, record: dict[str, Any]) -> None:
         if now() - self._used > IDLE_S:
-            self._http.close()
+            self._renew()
         body = json.dumps({"prompt": prompt.text, **prompt.fields})
         headers = {
             "Content-Type": "application/json",
@@ -100,10 +109,10 @@ class Requests:
             self._judge(prompt, record, response, content)
         except gevent.Timeout:
             record["outcome"] = "timed_out"
-            self._http.close()
+            self._renew()
         except (OSError, HTTPConnectionClosed, ValueError) as error:
             record |= {"outcome": "connection_lost", "error": f"{type(error).__name__}: {error}"[:200]}
-            self._http.close()
+            self._renew()
         finally:
             self._used = now()
 
