@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.progress import Progress
 
+    Renderable = RenderableType  # what other modules call it: they never import rich
+
 
 class Output:
     """The two streams of one command; with `as_json`, stdout carries JSON and nothing else."""
@@ -74,6 +76,15 @@ class Output:
         for row in rows:
             table.add_row(*(Text(cell) for cell in row))
         return table
+
+    @contextmanager
+    def redrawn(self, render: "Callable[[], RenderableType]", *, on_stdout: bool = False) -> Iterator[None]:
+        """Keep what `render` gives on the screen, drawn again four times a second, and gone after the block."""
+        from rich.live import Live
+
+        console = self.console() if on_stdout else self.messages()
+        with Live(console=console, get_renderable=render, transient=True, refresh_per_second=4):
+            yield
 
     @contextmanager
     def progress(self) -> "Iterator[Progress]":

@@ -1,10 +1,10 @@
 """What every target can do, and the frozen values that targets and commands exchange."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 
 @dataclass(frozen=True)
@@ -165,3 +165,10 @@ class Target(Protocol):
 
     def doctor(self) -> Iterator[Finding]:
         """What the target needs and lacks."""
+
+
+@runtime_checkable
+class ReportsStages(Protocol):
+    """A target whose `deploy` itself takes seconds: it calls `report` whenever a stage changes."""
+
+    report: Callable[[tuple[Step, ...]], None]

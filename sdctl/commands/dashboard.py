@@ -1,0 +1,51 @@
+"""`sdctl dashboard`."""
+
+import threading
+import webbrowser
+from typing import Annotated
+
+import typer
+
+from sdctl.options import (
+    ContextOption,
+    JsonOption,
+    KubeconfigOption,
+    LocalOption,
+    NameOption,
+    NamespaceOption,
+    TargetOption,
+    selection,
+)
+from sdctl.output import Output
+from sdctl.targets.base import Endpoint
+from sdctl.targets.select import select
+
+NoBrowserOption = Annotated[bool, typer.Option("--no-browser", help="Print the address, open nothing.")]
+
+
+def command(
+    target: TargetOption = "",
+    local: LocalOption = False,
+    no_browser: NoBrowserOption = False,
+    name: NameOption = "",
+    namespace: NamespaceOption = "",
+    context: ContextOption = "",
+    kubeconfig: KubeconfigOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Open the Ray dashboard and say how to give its token."""
+    chosen = select(selection(target, local, name=name, namespace=namespace, context=context, kubeconfig=kubeconfig))
+    output = Output(as_json=as_json)
+    with chosen.dashboard() as endpoint:
+        token = endpoint.headers.get("Authorization", "").removeprefix("Bearer ")
+        output.result({"url": endpoint.url, "token": token or None}, lambda: _text(endpoint, token))
+        if not no_browser and not as_json:
+            webbrowser.open(endpoint.url)
+        if endpoint.via == "tunnel":
+            threading.Event().wait()  # until Ctrl-C
+
+
+def _text(endpoint: Endpoint, token: str) -> str:
+    if not token:
+        return f"Ray dashboard: {endpoint.url} (asks for no token)"
+    return f"Ray dashboard: {endpoint.url}\nToken, to paste when the page asks for it: {token}"
