@@ -38,6 +38,8 @@ class Deployment:
     message: str
     target: int | None
     replicas: tuple[Replica, ...] = ()
+    trigger: str = ""  # why it has its status: AUTOSCALING, UPSCALE_COMPLETED, …
+    config: Mapping[str, Any] = field(default_factory=dict)  # the effective deployment_config
 
     @property
     def running(self) -> int:
@@ -82,6 +84,7 @@ class RayNode:
     name: str = ""
     resources: Mapping[str, float] = field(default_factory=dict)
     message: str = ""
+    started: float | None = None  # seconds since the epoch
 
 
 class RayApi:
@@ -204,6 +207,8 @@ def _deployment(row: Mapping[str, Any]) -> Deployment:
         message=row.get("message") or "",
         target=row.get("target_num_replicas"),
         replicas=tuple(_replica(replica) for replica in row.get("replicas") or ()),
+        trigger=str(row.get("status_trigger", "")),
+        config=row.get("deployment_config") or {},
     )
 
 
@@ -227,4 +232,5 @@ def _node(row: Mapping[str, Any]) -> RayNode:
         name=row.get("node_name") or "",
         resources=row.get("resources_total") or {},
         message=row.get("state_message") or "",
+        started=row["start_time_ms"] / 1000 if row.get("start_time_ms") else None,
     )

@@ -1,0 +1,167 @@
+"""Small multiples on one time axis, as plain SVG text; no script, no outside reference."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+WIDTH, LEFT, RIGHT, HEIGHT, GAP = 900, 64, 16, 110, 34
+Points = Sequence[tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Series:
+    """One curve: `kind` is line, step or dots; `style` is a class of the page's stylesheet."""
+
+    name: str
+    points: Points
+    kind: str = "line"
+    style: str = "a"
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One chart of a column that shares its time axis."""
+
+    title: str
+    unit: str
+    series: Sequence[Series]
+    limit: float | None = None  # a goal, drawn as a line
+
+
+@dataclass(frozen=True)
+class Band:
+    """A named span of time behind all panels (epoch s)."""
+
+    name: str
+    begin: float
+    end: float
+
+
+def column(panels: Sequence[Panel], bands: Sequence[Band], *, begin: float, end: float) -> str:
+    """Panels below each other on one time axis (seconds since `begin`), with phase bands behind them."""
+    end = max(end, begin + 1.0)
+    height = len(panels) * (HEIGHT + GAP) + 30
+    parts = [
+        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-labelledby="charts-t" class="chart">'
+        '<title id="charts-t">Latency, requests, replicas and nodes over the run\'s time</title>'
+    ]
+    for number, panel in enumerate(panels):
+        parts.append(_panel(panel, bands, top=number * (HEIGHT + GAP) + 22, begin=begin, end=end))
+    parts.append(_time_axis(height - 26, begin, end))
+    return "".join([*parts, "</svg>"])
+
+
+def _x(time: float, begin: float, end: float) -> float:
+    share = (time - begin) / (end - begin)
+    return LEFT + min(1.0, max(0.0, share)) * (WIDTH - LEFT - RIGHT)
+
+
+def _panel(panel: Panel, bands: Sequence[Band], *, top: float, begin: float, end: float) -> str:
+    values = [y for series in panel.series for _, y in series.points]
+    most = nice(max([*values, panel.limit or 0.0, 1e-9]))
+    bottom = top + HEIGHT
+    parts = [f'<text x="{LEFT}" y="{top - 7}" class="t">{escape(panel.title)} ({escape(panel.unit)})</text>']
+    for number, band in enumerate(bands):
+        left, right = _x(band.begin, begin, end), _x(band.end, begin, end)
+        parts.append(
+            f'<rect x="{left:.1f}" y="{top}" width="{max(0.5, right - left):.1f}" height="{HEIGHT}" '
+            f'class="band b{number % 4}"><title>{escape(band.name)}: {band.end - band.begin:.1f} s</title></rect>'
+        )
+    for share in (0.0, 0.5, 1.0):
+        y = bottom - share * HEIGHT
+        parts.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y}" y2="{y}" class="grid"/>')
+        parts.append(f'<text x="{LEFT - 6}" y="{y + 4}" class="n">{share * most:g}</text>')
+    if panel.limit is not None:
+        y = bottom - min(1.0, panel.limit / most) * HEIGHT
+        parts.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}" class="goal"/>')
+    for place, series in enumerate(panel.series):
+        points = [(_x(t, begin, end), bottom - min(1.0, y / most) * HEIGHT) for t, y in series.points]
+        parts.append(_curve(series, points, _x(end, begin, end)))
+        label = LEFT + 300 + place * 190
+        parts.append(f'<text x="{label}" y="{top - 7}" class="key {series.style}">■ {escape(series.name)}</text>')
+    return "".join(parts)
+
+
+def _curve(series: Series, points: Sequence[tuple[float, float]], right: float) -> str:
+    if not points:
+        return ""
+    if series.kind == "dots":
+        return "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="1.6" class="dot {series.style}"/>' for x, y in points)
+    if series.kind == "step":
+        steps = [f"M{points[0][0]:.1f},{points[0][1]:.1f}"]
+        steps += [f"H{x:.1f}V{y:.1f}" for x, y in points[1:]]
+        return f'<path d="{"".join(steps)}H{right:.1f}" class="line {series.style}"/>'
+    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    return f'<polyline points="{line}" class="line {series.style}"/>'
+
+
+def _time_axis(y: float, begin: float, end: float) -> str:
+    span = end - begin
+    step = nice(span / 6)
+    parts, tick = [], 0.0
+    while tick <= span:
+        x = _x(begin + tick, begin, end)
+        parts.append(f'<text x="{x:.1f}" y="{y + 16}" class="x">{tick:g} s</text>')
+        tick += step
+    return "".join(parts)
+
+
+def nice(value: float) -> float:
+    """The next 1, 2, 2.5 or 5 times a power of ten."""
+    power = 1.0
+    while power * 10 <= value:
+        power *= 10
+    while power > value:
+        power /= 10
+    return next((power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= value), power * 10)
+
+
+def lanes(rows: Sequence[tuple[str, Sequence[Band]]], *, begin: float, end: float) -> str:
+    """One row a replica, its phases as bars."""
+    end = max(end, begin + 1.0)
+    height = len(rows) * 26 + 40
+    parts = [
+        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-labelledby="lanes-t" class="chart">'
+        '<title id="lanes-t">Phases of each new replica</title>'
+    ]
+    for number, (name, bands) in enumerate(rows):
+        y = number * 26 + 6
+        parts.append(f'<text x="{LEFT - 6}" y="{y + 13}" class="n">{escape(name)}</text>')
+        for place, band in enumerate(bands):
+            left, right = _x(band.begin, begin, end), _x(band.end, begin, end)
+            parts.append(
+                f'<rect x="{left:.1f}" y="{y}" width="{max(1.0, right - left):.1f}" height="18" '
+                f'class="bar b{place % 4}">'
+                f"<title>{escape(band.name)}: {band.end - band.begin:.1f} s</title></rect>"
+            )
+            if right - left > 7 * len(band.name):
+                parts.append(f'<text x="{left + 4:.1f}" y="{y + 13}" class="in">{escape(band.name)}</text>')
+    parts.append(_time_axis(height - 28, begin, end))
+    return "".join([*parts, "</svg>"])
+
+
+def histogram(values: Sequence[float], *, bins: int = 40) -> str:
+    """The distribution of latencies in seconds."""
+    if not values:
+        return ""
+    most = nice(max(values))
+    counted = [0] * bins
+    for value in values:
+        counted[min(bins - 1, int(value / most * bins))] += 1
+    top, bar = max(counted), (WIDTH - LEFT - RIGHT) / bins
+    parts = [
+        f'<svg viewBox="0 0 {WIDTH} 150" role="img" aria-labelledby="hist-t" class="chart">'
+        '<title id="hist-t">Distribution of latency</title>'
+    ]
+    for number, count in enumerate(counted):
+        height = count / top * 110
+        parts.append(
+            f'<rect x="{LEFT + number * bar:.1f}" y="{120 - height:.1f}" width="{bar - 1:.1f}" height="{height:.1f}" '
+            f'class="bar b0"><title>{count} between {number * most / bins:.2f} and {(number + 1) * most / bins:.2f} s'
+            "</title></rect>"
+        )
+    parts += [
+        f'<text x="{LEFT + share * (WIDTH - LEFT - RIGHT):.1f}" y="138" class="x">{share * most:g} s</text>'
+        for share in (0.0, 0.25, 0.5, 0.75, 1.0)
+    ]
+    return "".join([*parts, "</svg>"])

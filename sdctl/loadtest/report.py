@@ -1,0 +1,247 @@
+"""The report: one HTML file that needs nothing else, drawn from the result folder's raw files."""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from sdctl.loadtest import records
+from sdctl.loadtest.charts import Band, Panel, Series, column, histogram, lanes
+from sdctl.loadtest.records import Record
+from sdctl.loadtest.summary import GONE
+from sdctl.loadtest.transitions import Transition, counts
+
+MAX_DOTS = 1500
+MAX_SAMPLES = 12
+THUMBNAIL = 128
+STYLE = """
+:root{color-scheme:light dark;--bg:#fff;--fg:#1a1c20;--dim:#5b616b;--line:#d7dbe0;--card:#f5f6f8;
+--a:#1f6feb;--b:#b35900;--c:#1a7f37;--bad:#c0262d;--b0:#8fb8ff;--b1:#ffc48a;--b2:#97dba8;--b3:#d8b4fe}
+@media(prefers-color-scheme:dark){:root{--bg:#14161a;--fg:#e8eaed;--dim:#a2a9b4;--line:#363b44;--card:#1d2026;
+--a:#79b0ff;--b:#ffb366;--c:#6fd08c;--bad:#ff7b82;--b0:#2f5597;--b1:#8a5420;--b2:#2d6b40;--b3:#6b4a94}}
+*{box-sizing:border-box}body{margin:0 auto;max-width:1000px;padding:1rem;background:var(--bg);color:var(--fg);
+font:16px/1.5 system-ui,sans-serif}h1{font-size:1.5rem;margin:.2rem 0}h2{font-size:1.15rem;margin:1.8rem 0 .4rem}
+.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:.6rem}
+.card{background:var(--card);border-radius:8px;padding:.6rem .8rem}.card b{display:block;font-size:1.35rem}
+.card span,.dim{color:var(--dim);font-size:.9rem}.bad{color:var(--bad)}
+.chart{width:100%;height:auto;font:12px system-ui,sans-serif}.chart text{fill:var(--fg)}.chart .n{text-anchor:end;fill:var(--dim)}
+.chart .x{text-anchor:middle;fill:var(--dim)}.chart .t{font-weight:600}.grid{stroke:var(--line)}
+.goal{stroke:var(--bad);stroke-dasharray:5 4}.line{fill:none;stroke-width:1.8}.line.a{stroke:var(--a)}.line.b{stroke:var(--b)}
+.line.c{stroke:var(--c)}.dot.a{fill:var(--a);opacity:.55}.dot.bad{fill:var(--bad)}.chart .key.a{fill:var(--a)}
+.chart .key.b{fill:var(--b)}.chart .key.c{fill:var(--c)}.chart .key.bad{fill:var(--bad)}
+.b0{fill:var(--b0)}.b1{fill:var(--b1)}.b2{fill:var(--b2)}.b3{fill:var(--b3)}.band{opacity:.28}
+table{border-collapse:collapse;width:100%;font-size:.9rem}th,td{text-align:left;padding:.25rem .6rem .25rem 0;
+border-bottom:1px solid var(--line);vertical-align:top;overflow-wrap:anywhere}.scroll{overflow-x:auto}
+.strip{display:flex;flex-wrap:wrap;gap:.5rem}.strip img{width:96px;height:96px;object-fit:cover;border-radius:6px}
+summary{cursor:pointer;color:var(--dim)}@media print{body{max-width:none}details{display:block}}
+"""
+
+
+def render(
+    summary: Mapping[str, Any],
+    every: Sequence[Record],
+    transitions: Sequence[Transition],
+    samples: Sequence[Path] = (),
+) -> str:
+    """The whole page; every part of it is escaped, and nothing in it refers outside."""
+    begin = float(summary["started"])
+    end = max([begin + 1.0, *(r.done for r in every if r.done), *(t.observed for t in transitions)])
+    parts = [
+        "<!doctype html><html lang=en><head><meta charset=utf-8>",
+        '<meta name=viewport content="width=device-width,initial-scale=1"><title>sdctl load test</title>',
+        f'<link rel=icon href="data:,"><style>{STYLE}</style></head><body><main>',
+        _head(summary),
+        "<h2>Over time</h2>",
+        column(_panels(summary, every, transitions), _bands(summary), begin=begin, end=end),
+        _lanes(summary, begin, end),
+        _latency(summary, every),
+        _outcomes(summary),
+        _scaling(summary),
+        _strip(samples),
+        _how(summary),
+        "</main></body></html>",
+    ]
+    return "".join(parts)
+
+
+def seconds(value: Any) -> str:
+    """A time for people; unknown stays unknown."""
+    return "unknown" if value is None else f"{value:.2f} s" if value < 10 else f"{value:.0f} s"
+
+
+def _head(summary: Mapping[str, Any]) -> str:
+    heads = summary["timeline"]["headlines"]
+    latency = summary["latency_s"]
+    good = summary["outcomes"]["ok"]
+    money = summary["cost"]
+    cost = "unknown" if money["total_usd"] is None else f"${money['total_usd']:.4f}"
+    cards = [
+        (f"{good} of {summary['sent']}", "good images of requests"),
+        (seconds(latency["p50"]), "median latency"),
+        (seconds(latency["p95"]), "p95 latency"),
+        (_number(summary["goodput_per_s"], "/s"), "good images"),
+        (_number(summary["replicas"]["max_running"], ""), "most replicas"),
+        (seconds(heads["burst_to_decided_s"]), "burst → scale decided"),
+        (seconds(heads["burst_to_first_new_image_s"]), "burst → first image of a new replica"),
+        (seconds(heads["burst_to_slo_recovered_s"]), "burst → SLO recovered"),
+        (seconds(heads["drain_s"]), "drain time"),
+        (summary["timeline"]["dominant_phase"] or "unknown", "dominant phase"),
+        (cost, "cost of the run"),
+    ]
+    body = "".join(f"<div class=card><b>{escape(str(v))}</b><span>{escape(k)}</span></div>" for v, k in cards)
+    slo = "".join(
+        f'<li class="{"" if row["met"] else "bad"}">{escape(row["objective"])}: '
+        f"{'met' if row['met'] else 'missed'} ({_value(row['value'])})</li>"
+        for row in summary["slo"]
+    )
+    noted = "".join(f"<li>{escape(str(note))}</li>" for note in summary["notes"])
+    return (
+        f"<h1>Load test of {escape(str(summary['target']))}</h1><p>{escape(summary['plan'])}</p>"
+        f"<div class=cards>{body}</div>" + (f"<ul>{slo}{noted}</ul>" if slo or noted else "")
+    )
+
+
+def _number(value: Any, unit: str) -> str:
+    return "unknown" if value is None else f"{value:.3g}{unit}"
+
+
+def _value(value: Any) -> str:
+    return "nothing to judge" if value is None else f"{value:.4g}"
+
+
+def _panels(summary: Mapping[str, Any], every: Sequence[Record], transitions: Sequence[Transition]) -> list[Panel]:
+    done = [r for r in every if r.done is not None and r.latency_s is not None]
+    step = max(1, len(done) // MAX_DOTS)
+    good = [(r.done or 0.0, r.latency_s or 0.0) for r in done[::step] if r.outcome == "ok"]
+    bad = [(r.done or 0.0, r.latency_s or 0.0) for r in done if r.outcome != "ok"][:MAX_DOTS]
+    goal = next((row for row in summary["settings"].get("latency_goals", [])), None)
+    targets = [
+        (t.time, float(t.detail["target"])) for t in transitions if t.kind == "deployment" and t.what == "target"
+    ]
+    replicas = [(t, float(n)) for t, n in counts(transitions, "replica", "RUNNING", GONE)]
+    nodes = [(t, float(n)) for t, n in counts(transitions, "ray_node", "alive", GONE)]
+    claims = [(t, float(n)) for t, n in counts(transitions, "nodeclaim", "launched", GONE)]
+    return [
+        Panel("Latency", "s", [Series("good", good, "dots", "a"), Series("other", bad, "dots", "bad")], goal),
+        Panel("In flight", "requests", [Series("in flight", in_flight(every), "step", "a")]),
+        Panel("Replicas", "count", [Series("target", targets, "step", "b"), Series("running", replicas, "step", "a")]),
+        Panel("Nodes", "count", [Series("Ray nodes", nodes, "step", "a"), Series("NodeClaims", claims, "step", "b")]),
+    ]
+
+
+def in_flight(every: Sequence[Record]) -> list[tuple[float, float]]:
+    """How many requests were under way, as a step curve of at most a few hundred points."""
+    last = max((r.done for r in every if r.done is not None), default=0.0)
+    moments = sorted([(r.sent, 1) for r in every] + [(r.done or last, -1) for r in every])
+    level, curve = 0, []
+    for time, change in moments:
+        level += change
+        curve.append((time, float(level)))
+    return curve[:: max(1, len(curve) // 600)]
+
+
+def _bands(summary: Mapping[str, Any]) -> list[Band]:
+    """The phases of the first new replica, behind the charts."""
+    rows = summary["timeline"]["lanes"]
+    known = [p for p in rows[0]["phases"] if p["begin"] is not None] if rows else []
+    return [Band(p["name"], p["begin"], p["end"]) for p in known]
+
+
+def _lanes(summary: Mapping[str, Any], begin: float, end: float) -> str:
+    rows = summary["timeline"]["lanes"]
+    if not rows:
+        return "<h2>New replicas</h2><p>No new replica was seen in this run.</p>"
+    drawn = [
+        (
+            lane["replica"][-8:],
+            [Band(p["name"], p["begin"], p["end"]) for p in lane["phases"] if p["begin"] is not None],
+        )
+        for lane in rows
+    ]
+    names = [phase["name"] for phase in rows[0]["phases"]]
+    head = ["replica", "node", *names, "first image's penalty"]
+    body = [
+        [lane["replica"], lane["node"] or "unknown"]
+        + [seconds(p["seconds"]) + (f" ({p['flag']})" if p["flag"] else "") for p in lane["phases"]]
+        + [seconds(lane["first_request_penalty_s"])]
+        for lane in rows
+    ]
+    return f"<h2>New replicas</h2>{lanes(drawn, begin=begin, end=end)}{table(head, body, 'The phases as a table')}"
+
+
+def _latency(summary: Mapping[str, Any], every: Sequence[Record]) -> str:
+    rows = [[name, seconds(value)] for name, value in summary["latency_s"].items()]
+    chart = histogram(records.latencies(every))
+    return f"<h2>Latency of good images</h2>{chart}{table(['quantile', 'latency'], rows, 'The quantiles as a table')}"
+
+
+def _outcomes(summary: Mapping[str, Any]) -> str:
+    rows = [[name, str(count)] for name, count in summary["outcomes"].items()]
+    rows += [["sent", str(summary["sent"])], ["compared with their reference picture", str(summary["verified"])]]
+    return f"<h2>Outcomes</h2>{table(['outcome', 'requests'], rows)}"
+
+
+def _scaling(summary: Mapping[str, Any]) -> str:
+    lines = []
+    if summary["prediction"]:
+        lines.append(f"<p>Predicted: {escape(summary['prediction']['reason'])}.</p>")
+        lines.append(f"<p>Against fact: {escape(summary['prediction_against_fact'] or '')}.</p>")
+    for cause in summary["causes"]:
+        lines.append(f"<p><b>{escape(cause['text'])}</b> {escape(cause['hint'])}</p>")
+    waste = summary["waste"]
+    lines.append(
+        f"<p>After the last answer: {seconds(waste['idle_replica_s'])} of idle replica time, "
+        f"{seconds(waste['idle_node_s'])} of idle node time.</p>"
+    )
+    money = summary["cost"]
+    if money["why"]:
+        lines.append(f"<p class=dim>Cost: {escape(money['why'])}.</p>")
+    rows = [
+        [n["name"], n["instance_type"], n["capacity_type"], seconds(n["end"] - n["begin"]), _value(n["cost_usd"])]
+        for n in money["nodes"]
+    ]
+    priced = table(["node", "type", "capacity", "paid time", "USD"], rows) if rows else ""
+    return "<h2>Scaling, prediction and cost</h2>" + "".join(lines) + priced
+
+
+def _strip(samples: Sequence[Path]) -> str:
+    images = [image for image in (thumbnail(path) for path in samples[:MAX_SAMPLES]) if image]
+    if not images:
+        return ""
+    drawn = "".join(f'<img src="{image}" alt="A sample image of the run">' for image in images)
+    return f"<h2>Samples</h2><div class=strip>{drawn}</div>"
+
+
+def thumbnail(path: Path) -> str:
+    """A small JPEG of a sample as a data URI; empty for what is no image."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            small = image.convert("RGB")
+            small.thumbnail((THUMBNAIL, THUMBNAIL))
+            buffer = io.BytesIO()
+            small.save(buffer, "JPEG", quality=80)
+    except (UnidentifiedImageError, OSError, ValueError):
+        return ""
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def _how(summary: Mapping[str, Any]) -> str:
+    rows = [[str(key), str(value)] for key, value in summary["settings"].items()]
+    rows += [["clock skew", seconds(summary["clock_skew_s"])], ["reached via", summary["via"] or "directly"]]
+    if summary["via"] == "tunnel":
+        rows.append(["the tunnel's own latency", seconds(summary["tunnel_latency_s"])])
+    return (
+        f"<h2>How it was run</h2><p>{escape(summary['shows'])}</p>{table(['setting', 'value'], rows, 'The settings')}"
+    )
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], behind: str = "") -> str:
+    """A table; with `behind`, folded away under that line."""
+    top = "".join(f"<th scope=col>{escape(name)}</th>" for name in head)
+    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    drawn = f"<div class=scroll><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
+    return f"<details><summary>{escape(behind)}</summary>{drawn}</details>" if behind else drawn

@@ -1,0 +1,104 @@
+"""The result folder: raw lines written as they come, the summary and the report from them."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+from sdctl.errors import InvalidRequest, NotFound, SdctlError
+from sdctl.loadtest import transitions
+from sdctl.loadtest.records import Record, from_event
+from sdctl.loadtest.report import render
+from sdctl.loadtest.transitions import Transition
+
+REQUESTS, TRANSITIONS, SUMMARY, REPORT, SAMPLES = (
+    "requests.jsonl",
+    "transitions.jsonl",
+    "summary.json",
+    "report.html",
+    "samples",
+)
+
+
+class Results:
+    """A result folder that is being written; a full disk stops the writing, never the counting."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.trouble = ""
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if (folder / REQUESTS).exists():
+                raise InvalidRequest(f"{folder} holds a run already.", hint="Give another folder with -o.")
+            (folder / SAMPLES).mkdir(exist_ok=True)
+            self._files: dict[str, TextIO] = {
+                name: (folder / name).open("w", encoding="utf-8", buffering=1) for name in (REQUESTS, TRANSITIONS)
+            }
+        except OSError as error:
+            raise InvalidRequest(
+                f"The folder {folder} cannot be written: {error.strerror}.", hint="Give another folder with -o."
+            ) from None
+
+    def request(self, record: Record) -> None:
+        """Write one request's record."""
+        self._line(REQUESTS, record.to_json())
+
+    def transition(self, change: Transition) -> None:
+        """Write one transition."""
+        self._line(TRANSITIONS, change.to_json())
+
+    def _line(self, name: str, document: Mapping[str, Any]) -> None:
+        if self.trouble:
+            return
+        try:
+            self._files[name].write(json.dumps(document) + "\n")
+        except OSError as error:
+            self.trouble = f"{name} could not be written on: {error.strerror}"
+
+    def finish(self, summary: Mapping[str, Any], records: list[Record], changes: list[Transition]) -> None:
+        """Write summary.json and report.html; trouble is kept in `trouble`, since the figures are in memory."""
+        try:
+            for file in self._files.values():
+                file.close()
+            (self.folder / SUMMARY).write_text(json.dumps(summary, indent=1), encoding="utf-8")
+            page = render(summary, records, changes, samples(self.folder))
+            (self.folder / REPORT).write_text(page, encoding="utf-8")
+        except OSError as error:
+            self.trouble = self.trouble or f"the report could not be written: {error.strerror}"
+
+
+def samples(folder: Path) -> list[Path]:
+    """The sample images of a run, the bad ones first: they are what one looks for."""
+    found = sorted((folder / SAMPLES).glob("*.img"), key=lambda path: (".ok." in path.name, path.name))
+    return found
+
+
+def load(folder: Path) -> tuple[dict[str, Any], list[Record], list[Transition]]:
+    """Read a result folder; raises NotFound when it is none."""
+    try:
+        summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+        records = [from_event(json.loads(line)) for line in _lines(folder / REQUESTS)]
+        changes = [transitions.from_json(json.loads(line)) for line in _lines(folder / TRANSITIONS)]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise NotFound(
+            f"{folder} is no result folder of a load test ({type(error).__name__}).",
+            hint=f"Give a folder that `sdctl loadtest -o` wrote, with {SUMMARY} and {REQUESTS}.",
+        ) from None
+    if not isinstance(summary, dict):
+        raise NotFound(f"{folder / SUMMARY} is not a summary.", hint="Give a folder that `sdctl loadtest -o` wrote.")
+    return summary, records, changes
+
+
+def redraw(folder: Path) -> Path:
+    """Draw report.html again from the raw files."""
+    summary, records, changes = load(folder)
+    path = folder / REPORT
+    try:
+        path.write_text(render(summary, records, changes, samples(folder)), encoding="utf-8")
+    except OSError as error:
+        raise SdctlError(f"{path} cannot be written: {error.strerror}.", hint="Check the folder.") from None
+    return path
+
+
+def _lines(path: Path) -> list[str]:
+    return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
