@@ -65,6 +65,7 @@ def refusal(status: int, body: str, attempt: Attempt) -> SdctlError:
         return NotAllowed(
             "The API server does not accept these credentials.",
             hint="Log in again (for EKS: aws eks update-kubeconfig), or choose another --context.",
+            code="unauthenticated",
         )
     if status == 403:
         return _forbidden(message, attempt)
