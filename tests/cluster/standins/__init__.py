@@ -14,8 +14,8 @@ They run in one thread of the test process, speak to the API server as the real 
   namespace `kuberay-system`; `platform.stop_operator()` ends both the work and the renewals.
 * **Ray** behind the head pod's ports 8265 and 8000 is `tests.fakes.ray_dashboard.FakeRay`; `platform.backend` takes
   another maker, e.g. of a real Ray: a callable from the RayCluster's name to a `Backend` (ports, headers, close).
-* **Karpenter** (works once a NodePool exists): NodeClaim → Launched → Registered → Initialized → Node, within the pool's
-  limits and requirements; both go some time after the last pod has left.
+* **Karpenter** (works once a NodePool exists): NodeClaim → Launched → Registered → Initialized → Node, within the
+  pool's limits and requirements; both go some time after the last pod has left.
 * **Kubelet**: `/portForward` and `/containerLogs` over HTTPS for the API server. `platform.kubelet.ports` maps
   (pod, port) to a port of 127.0.0.1, `platform.kubelet.logs` (pod, container) to lines; `platform.kubelet.fault`
   breaks forwards (refuse, cut after n bytes, delay).

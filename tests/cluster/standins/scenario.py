@@ -39,6 +39,8 @@ class Scenario:
     register_s: float = 0.05
     initialize_s: float = 0.05
     empty_s: float = 0.2  # an empty node's life (the NodePool's consolidateAfter is not read)
-    launch_error: str = ""  # Launched=False with reason LaunchFailed, e.g. InsufficientInstanceCapacity, VcpuLimitExceeded
+    launch_error: str = (
+        ""  # Launched=False with reason LaunchFailed, e.g. InsufficientInstanceCapacity, VcpuLimitExceeded
+    )
     never_registers: bool = False
     gpu_never_registers: bool = False  # the node comes up without its nvidia.com/gpu
