@@ -102,8 +102,11 @@ def service_name(rayservice: Object, port: Port) -> str:
 
 
 def ray_clusters(rayservice: Object) -> tuple[str, ...]:
-    """The RayClusters to try while the Service has no ready pod: the one in preparation first."""
-    found = (at(rayservice, "status", key, "rayClusterName") for key in ("pendingServiceStatus", "activeServiceStatus"))
+    """The RayClusters whose head to try while the Service has no ready pod: the active one, then the one to come.
+
+    Readiness flaps, and a cluster in preparation answers 404 for what the active one may still serve.
+    """
+    found = (at(rayservice, "status", key, "rayClusterName") for key in ("activeServiceStatus", "pendingServiceStatus"))
     return tuple(str(cluster) for cluster in found if cluster)
 
 
