@@ -52,6 +52,12 @@ class Output:
         """Print a line of the result, unstyled and unwrapped."""
         print(line, file=self._stdout, flush=True)
 
+    def binary(self, data: bytes) -> None:
+        """Write bytes (an image) on stdout, whole, and nothing around them."""
+        self._stdout.flush()
+        self._stdout.buffer.write(data)
+        self._stdout.buffer.flush()
+
     def info(self, message: str) -> None:
         """Tell the user something that is no result."""
         print(message, file=self._stderr, flush=True)
@@ -94,3 +100,15 @@ class Output:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, console=self.messages(), transient=True, disable=not self.live) as progress:
             yield progress
+
+    @contextmanager
+    def screen(self) -> "Iterator[Callable[[Sequence[str]], None]]":
+        """Give a function that redraws lines in place on stderr; without a terminal it draws nothing."""
+        if not self.live:
+            yield lambda _lines: None
+            return
+        from rich.live import Live
+        from rich.text import Text
+
+        with Live(console=self.messages(), auto_refresh=False, transient=True) as live:
+            yield lambda lines: live.update(Text("\n".join(lines), no_wrap=True, overflow="crop"), refresh=True)

@@ -59,7 +59,7 @@ class Clock:
     sleep: Callable[[float], None] = time.sleep
 
 
-def _silent(reason: str, wait_s: float) -> None:  # noqa: ARG001
+def _silent(reason: str, wait_s: float) -> None:
     """Tell nobody."""
 
 

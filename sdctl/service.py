@@ -3,13 +3,13 @@
 import ipaddress
 import ssl
 import time
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 
 from sdctl import __version__
+from sdctl.answers import Answer
 from sdctl.errors import InvalidRequest, NotFound, SdctlError, TimedOut, Unreachable
 from sdctl.retry import Again
 from sdctl.targets.base import Endpoint
@@ -18,14 +18,7 @@ MAX_BODY_BYTES = 128 * 2**20  # a 2048 x 2048 PNG in base64 has at most 22 MB
 MAX_REDIRECTS = 5
 GRACE_S = 5.0  # the service's own 504 should arrive before we give up waiting for it
 
-
-@dataclass(frozen=True)
-class Answer:
-    """A whole HTTP answer; header names in lower case."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
+Client = httpx.Client
 
 
 def http_client(endpoint: Endpoint, *, timeout_s: float, transport: httpx.BaseTransport | None = None) -> httpx.Client:
@@ -99,6 +92,22 @@ def exchange(
     except httpx.TransportError as error:
         raise _translated(error, client, timeout_s) from None
     raise SdctlError(f"{_origin(request.url)} redirects in a circle.", hint="Check the target's URL.")
+
+
+def download(client: httpx.Client, endpoint: Endpoint, url: str, *, timeout_s: float) -> Answer:
+    """GET an absolute http(s) URL that the service named; another host gets none of the endpoint's headers.
+
+    Raises as `exchange` does.
+    """
+    target = urlsplit(url)
+    if target.scheme not in ("http", "https"):
+        raise SdctlError("The service names an image by a link that is not http.", code="wrong_image")
+    own = urlsplit(endpoint.url)
+    if (target.scheme, target.netloc) == (own.scheme, own.netloc):
+        return exchange(client, "GET", url, timeout_s=timeout_s)
+    elsewhere = Endpoint(f"{target.scheme}://{target.netloc}", ca_file=endpoint.ca_file)
+    with http_client(elsewhere, timeout_s=timeout_s) as other:
+        return exchange(other, "GET", url, timeout_s=timeout_s)
 
 
 def _send(client: httpx.Client, request: httpx.Request, deadline: float) -> tuple[Answer, httpx.Request | None]:

@@ -1,0 +1,1 @@
+"""From prompts to image files: the parts of `sdctl imagine`."""
