@@ -113,6 +113,11 @@ class Cluster:
         except NotFound:
             return
 
+    def read(self, path: str) -> Document:
+        """Any document of the API server by its path, such as `/apis`; for what is no object."""
+        answer = json.loads(self._read("GET", path, Attempt("GET", Resource("v1", "", path, False), name=path)))
+        return answer if isinstance(answer, dict) else {}
+
     def version(self) -> tuple[int, int]:
         """The API server's version as (major, minor)."""
         answer = json.loads(self._read("GET", "/version", Attempt("GET", Resource("v1", "", "version", False))))
