@@ -3,9 +3,9 @@
 import base64
 import binascii
 import os
-from collections.abc import Callable, Iterator
+import socket
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from sdctl import service
 from sdctl.cluster.client import Cluster
@@ -13,83 +13,59 @@ from sdctl.cluster.objects import at
 from sdctl.cluster.pods import DASHBOARD, SERVE, Route, ray_clusters
 from sdctl.cluster.resources import RAYSERVICES, SECRETS
 from sdctl.cluster.tunnel import Tunnel
+from sdctl.cluster.tunnel_bind import PORT_IN_USE, bind
 from sdctl.cluster.tunnel_dial import BACK_OFF, FINAL, Dialer
-from sdctl.errors import NotAllowed, SdctlError, TimedOut, Unreachable
+from sdctl.errors import InvalidRequest, NotAllowed, SdctlError, TimedOut, Unreachable
 from sdctl.retry import Again, retry
 from sdctl.targets.base import Endpoint
+from sdctl.targets.forwarding import Forward, Listen
 
 PROBE_S = 15.0
-
-
-def _silent(message: str) -> None:
-    """Tell nobody."""
-
-
-@dataclass(frozen=True)
-class Listen:
-    """Where a forward listens, whom it tells what happens, and how long it tries (seconds)."""
-
-    address: str = "127.0.0.1"
-    port: int = 0  # 0: a free one
-    notify: Callable[[str], None] = _silent  # called from any thread
-    ready_s: float = 30.0  # until the other end has answered once
-    patience_s: float = 60.0  # for one connection, while pods are replaced
-
-
-@dataclass(frozen=True)
-class Forward:
-    """A forward that has been seen to work."""
-
-    endpoint: Endpoint
-    tunnel: Tunnel
+QUIETLY = Listen()
 
 
 @contextmanager
-def serve_endpoint(cluster: Cluster, namespace: str, name: str, listen: Listen = Listen()) -> Iterator[Endpoint]:
+def serve_endpoint(cluster: Cluster, namespace: str, name: str, listen: Listen = QUIETLY) -> Iterator[Endpoint]:
     """The service, with its API key; raises NotFound, NotAllowed, Unreachable, InvalidRequest (port in use)."""
-    with forward_serve(cluster, namespace, name, listen) as forward:
-        yield forward.endpoint
+    with forward(cluster, namespace, name, "serve", listen) as opened:
+        yield opened.endpoint
 
 
 @contextmanager
-def dashboard_endpoint(cluster: Cluster, namespace: str, name: str, listen: Listen = Listen()) -> Iterator[Endpoint]:
+def dashboard_endpoint(cluster: Cluster, namespace: str, name: str, listen: Listen = QUIETLY) -> Iterator[Endpoint]:
     """Ray's dashboard, with its token; while nothing is ready, that of the cluster in preparation."""
-    with forward_dashboard(cluster, namespace, name, listen) as forward:
-        yield forward.endpoint
+    with forward(cluster, namespace, name, "dashboard", listen) as opened:
+        yield opened.endpoint
 
 
 @contextmanager
-def forward_serve(cluster: Cluster, namespace: str, name: str, listen: Listen) -> Iterator[Forward]:
-    """As `serve_endpoint`, with the tunnel that `sdctl forward` waits on."""
-    route = Route(cluster, namespace, name, SERVE)
-    with _forward(cluster, namespace, route, listen, lambda: api_key(cluster, namespace, name)) as forward:
-        yield forward
-
-
-@contextmanager
-def forward_dashboard(cluster: Cluster, namespace: str, name: str, listen: Listen) -> Iterator[Forward]:
-    """As `dashboard_endpoint`, with the tunnel that `sdctl dashboard` waits on."""
-    route = Route(cluster, namespace, name, DASHBOARD)
-    with _forward(cluster, namespace, route, listen, lambda: dashboard_token(cluster, namespace, name)) as forward:
-        yield forward
-
-
-@contextmanager
-def _forward(
-    cluster: Cluster, namespace: str, route: Route, listen: Listen, token: Callable[[], str]
-) -> Iterator[Forward]:
+def forward(cluster: Cluster, namespace: str, name: str, what: str, listen: Listen) -> Iterator[Forward]:
+    """`serve` or `dashboard`, forwarded while the block runs and seen to work before it starts."""
+    if what not in PORTS:
+        raise InvalidRequest(f"There is no {what!r} to forward.", hint="Name serve, dashboard or both.")
+    port, token = PORTS[what]
+    route = Route(cluster, namespace, name, port)
     dialer = Dialer(cluster, namespace, route, notify=listen.notify, patience_s=listen.patience_s)
-    with Tunnel(dialer, address=listen.address, port=listen.port) as tunnel:
+    with Tunnel(dialer, _listener(listen)) as tunnel:
         _await_pod(route, listen)
-        bearer = token()
+        bearer = token(cluster, namespace, name)
         endpoint = Endpoint(tunnel.url, {"Authorization": f"Bearer {bearer}"} if bearer else {}, via="tunnel")
         _await_answer(tunnel, endpoint, route, listen.ready_s)
         try:
-            yield Forward(endpoint, tunnel)
-        except SdctlError as error:
-            if tunnel.failure is not None and tunnel.failure is not error:
-                raise tunnel.failure from error  # the reason behind all those dropped connections
+            yield Forward(endpoint, tunnel.check)
+        except SdctlError:
+            tunnel.check()  # the reason behind all those dropped connections
             raise
+
+
+def _listener(listen: Listen) -> socket.socket:
+    try:
+        return bind(listen.address, listen.port)
+    except InvalidRequest as error:
+        if error.code != PORT_IN_USE or not listen.or_free:
+            raise
+        listen.notify(f"{error.message} Taking a free one.")
+        return bind(listen.address, 0)
 
 
 def _await_pod(route: Route, listen: Listen) -> None:
@@ -118,8 +94,12 @@ def _await_answer(tunnel: Tunnel, endpoint: Endpoint, route: Route, ready_s: flo
 
     def probe(left_s: float) -> None:
         tunnel.check()
-        with service.http_client(endpoint, timeout_s=min(PROBE_S, left_s)) as client:
-            service.exchange(client, "GET", route.port.health, timeout_s=min(PROBE_S, left_s))
+        wait_s = min(PROBE_S, left_s)
+        try:
+            with service.http_client(endpoint, timeout_s=wait_s) as client:
+                service.exchange(client, "GET", route.port.health, timeout_s=wait_s)
+        except TimedOut as error:  # a pod that is starting may take connections before it answers
+            raise Again(error, reason="does not answer") from None
 
     try:
         retry(probe, timeout_s=ready_s, policy=BACK_OFF)
@@ -161,3 +141,6 @@ def _secret(cluster: Cluster, namespace: str, name: str) -> dict[str, str]:
         return {key: base64.b64decode(text).decode().strip() for key, text in (at(found, "data") or {}).items()}
     except (binascii.Error, UnicodeDecodeError):
         raise SdctlError(f"The Secret {name} holds something that is no text.", hint="`sdctl keys rotate`.") from None
+
+
+PORTS = {"serve": (SERVE, api_key), "dashboard": (DASHBOARD, dashboard_token)}

@@ -13,7 +13,6 @@ from types import TracebackType
 from typing import Protocol
 
 from sdctl.cluster.pods import PodPort
-from sdctl.cluster.tunnel_bind import bind
 from sdctl.cluster.tunnel_dial import FINAL, Link
 from sdctl.cluster.tunnel_pipe import READ_BYTES, Pipe, reset
 from sdctl.errors import SdctlError
@@ -30,15 +29,13 @@ class Connects(Protocol):
 
 
 class Tunnel:
-    """Listens while its block runs. The port is bound when it is made; the bytes move in one thread of its own."""
+    """Serves a listening socket, which becomes its own, while its block runs; the bytes move in one thread."""
 
-    def __init__(self, dialer: Connects, *, address: str = "127.0.0.1", port: int = 0) -> None:
-        """`port` 0 takes a free one. Raises InvalidRequest when the port is in use, saying by whom."""
+    def __init__(self, dialer: Connects, listener: socket.socket) -> None:
         self._dialer = dialer
-        self._listener = bind(address, port)
+        self._listener = listener
         self.address, self.port = self._listener.getsockname()[:2]
         self.failure: SdctlError | None = None
-        self._failed = threading.Event()
         self._links: deque[tuple[socket.socket, Link]] = (
             deque()
         )  # from the threads that dial to the one that moves bytes
@@ -57,12 +54,6 @@ class Tunnel:
         if address.is_unspecified:
             address = ip_address("127.0.0.1" if address.version == 4 else "::1")
         return f"http://{address}:{self.port}" if address.version == 4 else f"http://[{address}]:{self.port}"
-
-    def wait(self) -> None:
-        """Block until forwarding has become impossible, then raise why (NotAllowed, NotFound)."""
-        while not self._failed.wait(1.0):  # in steps, so that Ctrl-C is heard on every system
-            pass
-        self.check()
 
     def check(self) -> None:
         """Raise what made forwarding impossible, if anything did."""
@@ -161,7 +152,6 @@ class Tunnel:
     def _fail(self, error: SdctlError) -> None:
         with self._lock:
             self.failure = self.failure or error
-            self._failed.set()
             if not self._stopping:
                 self._rouse()
 

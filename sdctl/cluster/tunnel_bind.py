@@ -9,6 +9,7 @@ import psutil
 from sdctl.errors import InvalidRequest
 
 BACKLOG = 256
+PORT_IN_USE = "port_in_use"
 
 
 def bind(address: str, port: int) -> socket.socket:
@@ -40,7 +41,7 @@ def _refused(address: str, port: int, error: OSError) -> InvalidRequest:
         return InvalidRequest(
             f"Port {port} on {address} is in use{_holder(port)}.",
             hint="Choose another with --local-port, or --local-port 0 for a free one.",
-            code="port_in_use",
+            code=PORT_IN_USE,
         )
     if error.errno == errno.EACCES:
         return InvalidRequest(
@@ -53,7 +54,7 @@ def _holder(port: int) -> str:
     """`, by NAME (pid N)`, or nothing where this user may not see it."""
     try:
         for connection in psutil.net_connections(kind="tcp"):
-            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+            if connection.status == psutil.CONN_LISTEN and connection.laddr[1:] == (port,) and connection.pid:
                 return f", by {psutil.Process(connection.pid).name()} (pid {connection.pid})"
     except psutil.Error:
         pass

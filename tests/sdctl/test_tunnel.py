@@ -13,8 +13,10 @@ import pytest
 
 from sdctl.cluster.pods import PodPort
 from sdctl.cluster.tunnel import Tunnel
+from sdctl.cluster.tunnel_bind import bind
 from sdctl.cluster.tunnel_dial import Link
 from sdctl.errors import InvalidRequest, NotAllowed, SdctlError, Unreachable
+from sdctl.targets.forwarding import LOOPBACK
 from tests.fakes.websocket_peer import BINARY, CLOSE, PING, PONG, Peer, frame
 
 pytestmark = pytest.mark.wire
@@ -54,12 +56,18 @@ def dialer() -> Dialer:
 
 @pytest.fixture
 def tunnel(dialer: Dialer) -> Iterator[Tunnel]:
-    with Tunnel(dialer) as running:
+    with Tunnel(dialer, bind(LOOPBACK, 0)) as running:
         yield running
 
 
 def connect(tunnel: Tunnel) -> socket.socket:
     return socket.create_connection((tunnel.address, tunnel.port), timeout=60.0)
+
+
+def connect_until_refused(tunnel: Tunnel) -> None:
+    while True:
+        with connect(tunnel):
+            pass
 
 
 def read_to_end(client: socket.socket) -> bytes:
@@ -185,26 +193,30 @@ def test_a_refusal_stops_the_tunnel_and_says_why(tunnel: Tunnel, dialer: Dialer)
     with connect(tunnel) as client, pytest.raises(ConnectionResetError):
         read_to_end(client)
     with pytest.raises(NotAllowed, match="portforward"):
-        tunnel.wait()
+        tunnel.check()
+    with pytest.raises(ConnectionError):
+        connect_until_refused(tunnel)
 
 
 def test_leaving_resets_what_is_open_and_frees_the_port(dialer: Dialer) -> None:
-    with Tunnel(dialer) as tunnel:
+    with Tunnel(dialer, bind(LOOPBACK, 0)) as tunnel:
         client = connect(tunnel)
         dialer.peers.get(timeout=60.0).send(b"x")
         assert client.recv(1) == b"x"
     with client, pytest.raises(ConnectionResetError):
         read_to_end(client)
-    with Tunnel(Dialer(), port=tunnel.port) as again:
-        assert again.port == tunnel.port
+    with bind(LOOPBACK, tunnel.port) as again:
+        assert again.getsockname()[1] == tunnel.port
 
 
-def test_a_port_in_use_is_named_with_its_holder(dialer: Dialer) -> None:
-    with Tunnel(dialer) as tunnel, pytest.raises(InvalidRequest, match=f"Port {tunnel.port} .* in use, by .*pid"):
-        Tunnel(Dialer(), port=tunnel.port)
+def test_a_port_in_use_is_named_with_its_holder() -> None:
+    with bind(LOOPBACK, 0) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(InvalidRequest, match=f"Port {port} .* in use, by .*pid"):
+            bind(LOOPBACK, port)
 
 
 def test_it_listens_on_loopback_and_takes_only_addresses(tunnel: Tunnel) -> None:
     assert tunnel.url == f"http://127.0.0.1:{tunnel.port}"
     with pytest.raises(InvalidRequest, match="no IP address"):
-        Tunnel(Dialer(), address="localhost")
+        bind("localhost", 0)
