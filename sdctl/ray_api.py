@@ -1,7 +1,6 @@
 """Ray's dashboard API: Serve's applications, nodes and logs, as frozen values."""
 
 import json
-import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -96,9 +95,8 @@ class RayApi:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> types.TracebackType | None:
+    def __exit__(self, *_: object) -> None:
         self._client.close()
-        return None
 
     def version(self) -> str:
         """Ray's version; the cheapest question that needs the token."""

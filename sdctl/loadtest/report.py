@@ -26,9 +26,11 @@ font:16px/1.5 system-ui,sans-serif}h1{font-size:1.5rem;margin:.2rem 0}h2{font-si
 .cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:.6rem}
 .card{background:var(--card);border-radius:8px;padding:.6rem .8rem}.card b{display:block;font-size:1.35rem}
 .card span,.dim{color:var(--dim);font-size:.9rem}.bad{color:var(--bad)}
-.chart{width:100%;height:auto;font:12px system-ui,sans-serif}.chart text{fill:var(--fg)}.chart .n{text-anchor:end;fill:var(--dim)}
+.chart{width:100%;height:auto;font:12px system-ui,sans-serif}.chart text{fill:var(--fg)}
+.chart .n{text-anchor:end;fill:var(--dim)}
 .chart .x{text-anchor:middle;fill:var(--dim)}.chart .t{font-weight:600}.grid{stroke:var(--line)}
-.goal{stroke:var(--bad);stroke-dasharray:5 4}.line{fill:none;stroke-width:1.8}.line.a{stroke:var(--a)}.line.b{stroke:var(--b)}
+.goal{stroke:var(--bad);stroke-dasharray:5 4}.line{fill:none;stroke-width:1.8}.line.a{stroke:var(--a)}
+.line.b{stroke:var(--b)}
 .line.c{stroke:var(--c)}.dot.a{fill:var(--a);opacity:.55}.dot.bad{fill:var(--bad)}.chart .key.a{fill:var(--a)}
 .chart .key.b{fill:var(--b)}.chart .key.c{fill:var(--c)}.chart .key.bad{fill:var(--bad)}
 .b0{fill:var(--b0)}.b1{fill:var(--b1)}.b2{fill:var(--b2)}.b3{fill:var(--b3)}.band{opacity:.28}
@@ -145,21 +147,18 @@ def in_flight(every: Sequence[Record]) -> list[tuple[float, float]]:
 def _bands(summary: Mapping[str, Any]) -> list[Band]:
     """The phases of the first new replica, behind the charts."""
     rows = summary["timeline"]["lanes"]
-    known = [p for p in rows[0]["phases"] if p["begin"] is not None] if rows else []
-    return [Band(p["name"], p["begin"], p["end"]) for p in known]
+    return _known(rows[0]) if rows else []
+
+
+def _known(lane: Mapping[str, Any]) -> list[Band]:
+    return [Band(p["name"], p["begin"], p["end"]) for p in lane["phases"] if p["begin"] is not None]
 
 
 def _lanes(summary: Mapping[str, Any], begin: float, end: float) -> str:
     rows = summary["timeline"]["lanes"]
     if not rows:
         return "<h2>New replicas</h2><p>No new replica was seen in this run.</p>"
-    drawn = [
-        (
-            lane["replica"][-8:],
-            [Band(p["name"], p["begin"], p["end"]) for p in lane["phases"] if p["begin"] is not None],
-        )
-        for lane in rows
-    ]
+    drawn = [(lane["replica"][-8:], _known(lane)) for lane in rows]
     names = [phase["name"] for phase in rows[0]["phases"]]
     head = ["replica", "node", *names, "first image's penalty"]
     body = [

@@ -69,8 +69,7 @@ class Results:
 
 def samples(folder: Path) -> list[Path]:
     """The sample images of a run, the bad ones first: they are what one looks for."""
-    found = sorted((folder / SAMPLES).glob("*.img"), key=lambda path: (".ok." in path.name, path.name))
-    return found
+    return sorted((folder / SAMPLES).glob("*.img"), key=lambda path: (".ok." in path.name, path.name))
 
 
 def load(folder: Path) -> tuple[dict[str, Any], list[Record], list[Transition]]:
