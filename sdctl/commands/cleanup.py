@@ -2,7 +2,8 @@
 
 import sys
 import time
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import typer
 
@@ -21,9 +22,10 @@ from sdctl.options import (
     selection,
 )
 from sdctl.output import Output
-from sdctl.targets.base import Leftover, Target
+from sdctl.targets.base import HasNamespace, Leftover, Target
 from sdctl.targets.select import select
 
+KeepNamespaceOption = Annotated[bool, typer.Option("--keep-namespace", help="Leave the namespace that deploy made.")]
 TimeoutOption = Annotated[str, typer.Option("--timeout", metavar="DURATION", help="Longest wait for all to be gone.")]
 
 
@@ -32,6 +34,7 @@ def command(
     local: LocalOption = False,
     yes: YesOption = False,
     timeout: TimeoutOption = "20m",
+    keep_namespace: KeepNamespaceOption = False,
     name: NameOption = "",
     namespace: NamespaceOption = "",
     context: ContextOption = "",
@@ -43,9 +46,23 @@ def command(
     output = Output(as_json=as_json)
     if not yes and chosen.name != "local":
         _ask(chosen)
-    removed = remove(chosen, output, timeout_s=duration(timeout, "--timeout"))
-    document = {"target": chosen.name, "removed": [show.leftover_document(each) for each in removed], "left": []}
-    output.result(document, lambda: "\n".join(_summary(chosen, removed)))
+    if isinstance(chosen, HasNamespace):
+        chosen.keep_namespace = keep_namespace
+    result = remove(chosen, output, timeout_s=duration(timeout, "--timeout"))
+    output.result({"target": chosen.name, **result.to_json()}, lambda: "\n".join(_summary(chosen, result)))
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a clean-up removed, and what it found and left because it is not ours to remove."""
+
+    removed: tuple[Leftover, ...]
+    stays: tuple[Leftover, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The document of `sdctl cleanup --json`; nothing is left where this is printed at all."""
+        lists = {"removed": self.removed, "stays": self.stays}
+        return {name: [show.leftover_document(each) for each in them] for name, them in lists.items()} | {"left": []}
 
 
 def _ask(target: Target) -> None:
@@ -56,25 +73,29 @@ def _ask(target: Target) -> None:
         raise Interrupted("Nothing was removed.")
 
 
-def remove(target: Target, output: Output, *, timeout_s: float) -> tuple[Leftover, ...]:
+def remove(target: Target, output: Output, *, timeout_s: float) -> Result:
     """Remove everything and give what was there; raises TimedOut naming what is left."""
     seen: dict[tuple[str, str], Leftover] = {}
     deadline = time.monotonic() + timeout_s
-    for left in target.cleanup():
-        for leftover in left:
-            if seen.setdefault((leftover.kind, leftover.name), leftover) is leftover or leftover.why:
-                output.info(f"removing {show.leftover_line(leftover)}")
+    for found in target.cleanup():
+        left = [leftover for leftover in found if not leftover.stays]
+        for leftover in found:
+            if seen.get((leftover.kind, leftover.name)) != leftover:
+                output.info(f"{'staying' if leftover.stays else 'removing'} {show.leftover_line(leftover)}")
+            seen[leftover.kind, leftover.name] = leftover
         if left and time.monotonic() > deadline:
             names = "; ".join(show.leftover_line(each) for each in left)
             raise TimedOut(f"Not removed within {timeout_s:.0f} s: {names}.", hint="Run `sdctl cleanup` again.")
-    return tuple(seen.values())
+    removed, stays = (tuple(each for each in seen.values() if each.stays is kept) for kept in (False, True))
+    return Result(removed, stays)
 
 
-def _summary(target: Target, removed: tuple[Leftover, ...]) -> list[str]:
-    if not removed:
-        return [f"There is nothing of sdctl on {target.name}."]
+def _summary(target: Target, result: Result) -> list[str]:
+    stays = [f"It stays: {show.leftover_line(each)}" for each in result.stays]
+    if not result.removed:
+        return [f"There is nothing of sdctl on {target.name}.", *stays]
     kinds: dict[str, int] = {}
-    for each in removed:
+    for each in result.removed:
         kinds[each.kind] = kinds.get(each.kind, 0) + 1
     counts = ", ".join(f"{count} {kind}{'s' * (count > 1)}" for kind, count in kinds.items())
-    return [f"Removed {counts}. Nothing is left on {target.name}."]
+    return [f"Removed {counts}. Nothing is left on {target.name}.", *stays]

@@ -124,6 +124,7 @@ class Leftover:
     name: str
     why: str = ""
     costs_money: bool = False
+    stays: bool = False  # not ours to remove: the user is told, nobody waits for it
 
 
 @dataclass(frozen=True)
@@ -172,3 +173,10 @@ class ReportsStages(Protocol):
     """A target whose `deploy` itself takes seconds: it calls `report` whenever a stage changes."""
 
     report: Callable[[tuple[Step, ...]], None]
+
+
+@runtime_checkable
+class HasNamespace(Protocol):
+    """A target whose clean-up may also remove the namespace that its deploy made."""
+
+    keep_namespace: bool
