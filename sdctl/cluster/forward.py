@@ -48,7 +48,7 @@ def forward(cluster: Cluster, namespace: str, name: str, what: str, listen: List
     dialer = Dialer(cluster, namespace, route, notify=listen.notify, patience_s=listen.patience_s)
     with Tunnel(dialer, _listener(listen)) as tunnel:
         _await_pod(route, listen)
-        bearer = token(cluster, namespace, name)
+        bearer = (what == "serve" and listen.token) or token(cluster, namespace, name)
         endpoint = Endpoint(tunnel.url, {"Authorization": f"Bearer {bearer}"} if bearer else {}, via="tunnel")
         _await_answer(tunnel, endpoint, route, listen.ready_s)
         try:

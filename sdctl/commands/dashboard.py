@@ -1,11 +1,12 @@
 """`sdctl dashboard`."""
 
-import threading
 import webbrowser
+from contextlib import ExitStack
 from typing import Annotated
 
 import typer
 
+from sdctl.commands.forward import PortOption, hold, open_forward, plan
 from sdctl.options import (
     ContextOption,
     JsonOption,
@@ -27,6 +28,7 @@ def command(
     target: TargetOption = "",
     local: LocalOption = False,
     no_browser: NoBrowserOption = False,
+    local_port: PortOption = None,
     name: NameOption = "",
     namespace: NamespaceOption = "",
     context: ContextOption = "",
@@ -36,13 +38,15 @@ def command(
     """Open the Ray dashboard and say how to give its token."""
     chosen = select(selection(target, local, name=name, namespace=namespace, context=context, kubeconfig=kubeconfig))
     output = Output(as_json=as_json)
-    with chosen.dashboard() as endpoint:
+    listen = plan(["dashboard"], local_port or [])["dashboard"]
+    with ExitStack() as stack:
+        forward = open_forward(chosen, "dashboard", listen, output, stack)
+        endpoint = forward.endpoint
         token = endpoint.headers.get("Authorization", "").removeprefix("Bearer ")
         output.result({"url": endpoint.url, "token": token or None}, lambda: _text(endpoint, token))
         if not no_browser and not as_json:
             webbrowser.open(endpoint.url)
-        if endpoint.via == "tunnel":
-            threading.Event().wait()  # until Ctrl-C
+        hold([forward])
 
 
 def _text(endpoint: Endpoint, token: str) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from sdctl.targets.base import Endpoint
@@ -24,6 +24,7 @@ class Listen:
     notify: Callable[[str], None] = _silent  # called from any thread
     ready_s: float = 30.0  # until the other end has answered once
     patience_s: float = 60.0  # for one connection, while pods are replaced
+    token: str = field(default="", repr=False)  # the service's key, where the user gave one
 
 
 @dataclass(frozen=True)

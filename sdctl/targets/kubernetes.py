@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
 
 from sdctl.targets.base import (
     DeploySpec,
@@ -14,6 +15,8 @@ from sdctl.targets.base import (
     ServiceStatus,
     Step,
 )
+from sdctl.targets.forwarding import Forward, Listen
+from sdctl.targets.url import authorization
 
 
 class KubernetesTarget:
@@ -49,13 +52,24 @@ class KubernetesTarget:
         """The service through the API server's port-forward."""
         from sdctl.cluster.forward import serve_endpoint
 
-        return serve_endpoint(self.cluster, self.cluster.namespace, self.cluster.name)
+        return serve_endpoint(self.cluster, self.cluster.namespace, self.cluster.name, Listen(token=self._token()))
 
     def dashboard(self) -> AbstractContextManager[Endpoint]:
         """Ray's dashboard through the API server's port-forward."""
         from sdctl.cluster.forward import dashboard_endpoint
 
         return dashboard_endpoint(self.cluster, self.cluster.namespace, self.cluster.name)
+
+    def forward(self, what: str, listen: Listen) -> AbstractContextManager[Forward]:
+        """`serve` or `dashboard` at a chosen local port."""
+        from sdctl.cluster.forward import forward
+
+        listen = replace(listen, token=self._token())
+        return forward(self.cluster, self.cluster.namespace, self.cluster.name, what, listen)
+
+    def _token(self) -> str:
+        """The key that the user gave; empty where it is to be read from its Secret."""
+        return authorization(self._selection.token_file).get("Authorization", "").removeprefix("Bearer ")
 
     def logs(self, query: LogQuery) -> Iterator[LogLine]:
         """Logs of all pods of the service."""
