@@ -1,0 +1,109 @@
+"""The HTTP application: routes of every dialect, errors in one shape, safe headers; no Ray in it."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from fastapi import FastAPI
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serve_app import front
+from serve_app.dialects import imagine
+from serve_app.errors import Refusal, ServiceError
+from serve_app.schemas import HEADER_REQUEST_ID, ErrorBody, ErrorDetail
+from serve_app.service import Service
+
+logger = logging.getLogger("ray.serve")
+
+HTTP_CODES = {404: ("not_found", "There is no such route."), 405: ("method_not_allowed", "Not by this method.")}
+
+
+def make_api(service: Service) -> FastAPI:
+    """The application for one ingress replica; its lifespan keeps the health state fresh."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        watch = asyncio.create_task(service.gateway.watch())
+        yield
+        watch.cancel()
+        with suppress(asyncio.CancelledError):
+            await watch
+
+    api = FastAPI(title="sdctl", summary="Text to image", version=service.gateway.config.app_version, lifespan=lifespan)
+    api.state.service = service
+    api.include_router(imagine.router)
+    api.add_api_route("/healthz", _health, methods=["GET"], responses={503: {"description": "Not ready"}})
+    api.add_exception_handler(ServiceError, _on_service_error)
+    api.add_exception_handler(HTTPException, _on_http_error)
+    api.add_middleware(Envelope, names_requests=service.names_requests)
+    return api
+
+
+async def _health(request: Request) -> JSONResponse:
+    """Whether a replica can make images; needs no key."""
+    status, body = request.app.state.service.gateway.health()
+    return JSONResponse(body, status)
+
+
+def error_response(refusal: Refusal) -> JSONResponse:
+    """The documented error."""
+    detail = ErrorDetail(message=refusal.message, type=refusal.type, param=refusal.param, code=refusal.code)
+    headers = {} if refusal.retry_after_s is None else {"Retry-After": str(refusal.retry_after_s)}
+    if refusal.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return JSONResponse(ErrorBody(error=detail).model_dump(), refusal.status, headers)
+
+
+async def _on_service_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, ServiceError)
+    request.app.state.service.refused(request, error.refusal)
+    return error_response(error.refusal)
+
+
+async def _on_http_error(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    code, message = HTTP_CODES.get(error.status_code, ("http_error", str(error.detail)))
+    response = error_response(Refusal(error.status_code, code, message))
+    response.headers.update(error.headers or {})
+    return response
+
+
+class Envelope:
+    """Around every answer: a request id, safe headers, and a 500 in our shape for what nobody expected."""
+
+    def __init__(self, app: ASGIApp, names_requests: bool) -> None:
+        self._app = app
+        self._names_requests = names_requests
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = front.request_id(Request(scope).headers)
+        scope.setdefault("state", {})["request_id"] = request_id
+        started = False
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                headers = MutableHeaders(scope=message)
+                if self._names_requests:
+                    headers[HEADER_REQUEST_ID] = request_id
+                headers["X-Content-Type-Options"] = "nosniff"
+                headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_headers)
+        except Exception:
+            logger.exception("request %s failed", request_id)
+            if started:
+                raise
+            refusal = Refusal(500, "internal_error", f"The service failed; its log has the cause under {request_id}.")
+            await error_response(refusal)(scope, receive, send_with_headers)

@@ -1,0 +1,1 @@
+"""HTTP dialects: each a thin adapter between one API's words and the service's own request."""

@@ -1,0 +1,85 @@
+"""The deployment that holds the model: loads it, proves it, and answers one job a call."""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ray import serve
+
+from serve_app.batching import Caps
+from serve_app.config import ServiceConfig
+from serve_app.engine import Answer, Engine, Origin
+from serve_app.jobs import Description, ImageJob
+from serve_app.metrics import GeneratorMetrics
+
+logger = logging.getLogger("ray.serve")
+
+
+class Generator:
+    """One replica. It exists only once it has drawn an image: Serve counts it as running no earlier."""
+
+    def __init__(self, config: ServiceConfig) -> None:
+        self._phases: dict[str, float] = {}
+        with self._phase("import"):
+            from serve_app import pipeline, rehearsal
+        with self._phase("load"):
+            painter = pipeline.load(config)
+        with self._phase("first_image"):
+            job, alone = rehearsal.first_image(painter)
+        if config.max_batch > 1 and config.check_batching:
+            with self._phase("check_batching"):
+                batches = rehearsal.batches_truly(painter, job, alone, painter.dtype)
+            painter.profile = rehearsal.checked_profile(painter.profile, batches)
+            if not batches:
+                logger.warning("a batch changes this model's images: it runs one image a call")
+        profile = painter.profile
+        caps = Caps(config.max_batch, profile.default_width * profile.default_height)
+        metrics = GeneratorMetrics()
+        replica = _replica_name()
+        self._config = config
+        self._description = Description(replica, profile, self._phases, painter.device, config.max_batch)
+        self._engine = Engine(painter, caps, Origin(replica, config.app_version, metrics.observe))
+        logger.info("%s is ready: %s", profile.name, ", ".join(f"{k} {v:.2f} s" for k, v in self._phases.items()))
+
+    @contextmanager
+    def _phase(self, name: str) -> Iterator[None]:
+        started = time.monotonic()
+        yield
+        self._phases[name] = round(time.monotonic() - started, 3)
+
+    async def generate(self, job: ImageJob, time_left_s: float) -> Answer:
+        """The encoded image, or why there is none."""
+        return await self._engine.submit(job, time_left_s)
+
+    async def describe(self) -> Description:
+        """What this replica runs, and how long it took to start."""
+        return self._description
+
+    def check_health(self) -> None:
+        """Serve replaces the replica when this raises: a pipeline call has hung."""
+        progress = self._engine.last_progress
+        if progress is not None and time.monotonic() - progress > self._config.stall_timeout_s:
+            raise RuntimeError(f"no step of the running call finished within {self._config.stall_timeout_s:.0f} s")
+
+
+def _replica_name() -> str:
+    return str(serve.get_replica_context().replica_tag)
+
+
+def deployment(config: ServiceConfig) -> Any:
+    """The deployment as shipped; a manifest's `deployments` entry overrides its options."""
+    return serve.deployment(
+        name="Generator",
+        max_ongoing_requests=2 * config.max_batch,
+        autoscaling_config={
+            "min_replicas": 1,
+            "max_replicas": 1,
+            "target_ongoing_requests": config.max_batch,
+        },
+        health_check_period_s=5,
+        health_check_timeout_s=60,
+        logging_config={"enable_access_log": False},  # the service logs one line a request itself
+        graceful_shutdown_timeout_s=config.max_timeout_s + 30,
+    )(Generator)
