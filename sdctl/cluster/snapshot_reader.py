@@ -9,7 +9,7 @@ from sdctl.cluster.client import Cluster
 from sdctl.cluster.objects import Object, at, containers, name, namespace, time_of
 from sdctl.cluster.refusals import Attempt
 from sdctl.cluster.resources import CONFIGMAPS, DEPLOYMENTS, LEASES, PODS, SECRETS, Resource
-from sdctl.errors import NotAllowed, NotFound, SdctlError
+from sdctl.errors import Busy, NotAllowed, NotFound, SdctlError, Unreachable
 
 OPERATOR = "kuberay-operator"
 OPERATOR_LABEL = f"app.kubernetes.io/name={OPERATOR}"
@@ -26,6 +26,11 @@ class Operator:
     state: str = "unknown"
     detail: str = ""
     image: str = ""
+
+
+def passing(error: SdctlError) -> bool:
+    """Whether the API server may well answer the same question in a moment: it is away, busy, or has failed (500)."""
+    return isinstance(error, (Unreachable, Busy)) or type(error) is SdctlError
 
 
 @dataclass

@@ -29,6 +29,7 @@ class KubernetesTarget:
 
         self.cluster = connect(selection)
         self._selection = selection
+        self.keep_namespace = False
 
     def deploy(self, spec: DeploySpec) -> None:
         """Check and apply the manifest."""
@@ -81,7 +82,7 @@ class KubernetesTarget:
         """Delete what sdctl made and wait for it to be gone."""
         from sdctl.cluster.cleanup import cleanup
 
-        return cleanup(self.cluster, self.cluster.namespace, self.cluster.name)
+        return cleanup(self.cluster, self.cluster.namespace, self.cluster.name, keep_namespace=self.keep_namespace)
 
     def doctor(self) -> Iterator[Finding]:
         """What the cluster, and this user's rights on it, need and lack."""
