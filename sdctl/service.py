@@ -118,7 +118,7 @@ def _send(client: httpx.Client, request: httpx.Request, deadline: float) -> tupl
             body += chunk
             if len(body) > MAX_BODY_BYTES:
                 raise SdctlError(f"{_origin(request.url)} answers with more than {MAX_BODY_BYTES} bytes.")
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline:  # the client's own time-out is for each read
                 raise httpx.ReadTimeout("the answer came too slowly", request=request)
     finally:
         response.close()
@@ -173,6 +173,6 @@ def _translated(error: httpx.TransportError, client: httpx.Client, timeout_s: fl
 def _tls_cause(error: BaseException | None) -> str | None:
     while error is not None:
         if isinstance(error, ssl.SSLError):
-            return getattr(error, "verify_message", "") or error.reason or str(error)
+            return getattr(error, "verify_message", "") or getattr(error, "reason", "") or str(error)
         error = error.__cause__ or error.__context__
     return None

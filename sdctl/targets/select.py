@@ -22,8 +22,7 @@ def select(selection: Selection) -> Target:
         from sdctl.targets.kubernetes import KubernetesTarget
 
         return KubernetesTarget(selection)
-    parts = urlsplit(name)
-    if parts.scheme in ("http", "https") and parts.hostname:
+    if _is_url(name):
         from sdctl.targets.url import UrlTarget
 
         return UrlTarget(name, selection)
@@ -31,3 +30,11 @@ def select(selection: Selection) -> Target:
         f"There is no target {name!r}.",
         hint="Use --target local, --target kubernetes or --target https://host[:port][/path].",
     )
+
+
+def _is_url(name: str) -> bool:
+    try:
+        parts = urlsplit(name)
+    except ValueError:  # a bracket that opens an IPv6 address and does not close
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname)

@@ -33,6 +33,10 @@ class UrlTarget:
 
     def __init__(self, url: str, selection: Selection) -> None:
         parts = urlsplit(url)
+        try:
+            parts.port  # noqa: B018
+        except ValueError:
+            raise InvalidRequest(f"{url} has no valid port.", hint="Ports go from 1 to 65535.") from None
         if parts.username or parts.password or parts.query:
             raise InvalidRequest(
                 "A target's URL holds no user, password or query.", hint="Give the key in SDCTL_TOKEN or --token-file."
