@@ -140,6 +140,16 @@ def take(cluster: Cluster, namespace: str = "", service: str = "", *, earlier: S
         )
 
 
+def pods_of_service(cluster: Cluster, namespace: str, service: str) -> list[Object]:
+    """The pods of a service, whichever of its RayClusters they belong to; raises NotAllowed, Unreachable."""
+    reader = Reader(cluster)
+    rayservice = reader.one(RAYSERVICES, service, namespace)
+    mine = _clusters_of(service, rayservice, reader.items(RAYCLUSTERS, namespace))
+    names = {name(item) for item in mine} | _named_clusters(rayservice)
+    pods = cluster.items(PODS, namespace, labels=CLUSTER_LABEL)
+    return [pod for pod in pods if _is_ours(pod, service, names)]
+
+
 def _clusters_of(service: str, rayservice: Object | None, rayclusters: tuple[Object, ...]) -> tuple[Object, ...]:
     return tuple(
         item
