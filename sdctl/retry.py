@@ -29,7 +29,7 @@ class Again(Exception):
         self.reason = reason  # continues "the service …"
         self.after_s = after_s  # what the service asked for (Retry-After)
         self.connected = connected  # the service was there
-        self.most = most  # tries at most, whatever the time
+        self.most = most  # failures of such kinds at most, whatever the time
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def retry(
     """
     start = clock.now()
     deadline, patience_end = start + timeout_s, start + policy.patience_s
-    reached = False
+    reached, counted = False, 0
     for number in itertools.count():
         try:
             return attempt(deadline - clock.now())
@@ -85,7 +85,7 @@ def retry(
             reached = reached or again.connected
             wait_s = policy.wait_s(number, again)
             end = deadline if reached else min(deadline, patience_end)
-            if clock.now() + wait_s >= end or (again.most is not None and number + 1 >= again.most):
+            if clock.now() + wait_s >= end or (again.most is not None and counted >= again.most):
                 raise again.error from None
             notify(again.reason, wait_s)
             clock.sleep(wait_s)
