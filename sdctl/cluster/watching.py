@@ -26,10 +26,6 @@ from sdctl.targets.kubernetes import KubernetesTarget
 
 TYPE, CAPACITY = "node.kubernetes.io/instance-type", "karpenter.sh/capacity-type"
 REGION = "topology.kubernetes.io/region"
-    "node.kubernetes.io/instance-type",
-    "karpenter.sh/capacity-type",
-    "topology.kubernetes.io/region",
-)
 Moment = tuple[str, str, str, datetime | None, dict[str, object]]  # kind, name, what, at, detail
 
 # Event reasons and texts that explain why a cluster did not grow.

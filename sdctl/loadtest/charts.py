@@ -58,9 +58,12 @@ def _x(time: float, begin: float, end: float) -> float:
 
 def _panel(panel: Panel, bands: Sequence[Band], *, top: float, begin: float, end: float) -> str:
     values = [y for series in panel.series for _, y in series.points]
-    most = nice(max([*values, panel.limit or 0.0, 1e-9]))
     bottom = top + HEIGHT
     parts = [f'<text x="{LEFT}" y="{top - 7}" class="t">{escape(panel.title)} ({escape(panel.unit)})</text>']
+    if not values:
+        middle = (top + bottom) / 2
+        return parts[0] + f'<text x="{LEFT + 20}" y="{middle}" class="none">nothing of this could be seen</text>'
+    most = nice(max([*values, panel.limit or 0.0, 1e-9]))
     for number, band in enumerate(bands):
         left, right = _x(band.begin, begin, end), _x(band.end, begin, end)
         parts.append(
@@ -74,7 +77,7 @@ def _panel(panel: Panel, bands: Sequence[Band], *, top: float, begin: float, end
     if panel.limit is not None:
         y = bottom - min(1.0, panel.limit / most) * HEIGHT
         parts.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}" class="goal"/>')
-    for place, series in enumerate(panel.series):
+    for place, series in enumerate(series for series in panel.series if series.points):
         points = [(_x(t, begin, end), bottom - min(1.0, y / most) * HEIGHT) for t, y in series.points]
         parts.append(_curve(series, points, _x(end, begin, end)))
         label = LEFT + 300 + place * 190

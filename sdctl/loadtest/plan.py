@@ -67,7 +67,10 @@ def closed(kind: str, users: int, spawn_rate: float | None, run_time_s: float) -
     ramp: one user more at a time over the first half. Or stages: `2@30s,50@3m,2@1m`.
     """
     if "@" in kind:
-        stages = tuple(_stage(part, spawn_rate) for part in kind.split(","))
+        asked = [_stage(part) for part in kind.split(",")]
+        # Users start and stop at once unless a rate is given: a slow way down would be load that nobody asked for.
+        quick = spawn_rate or float(max(1, *(count for count, _ in asked)))
+        stages = tuple(Stage(count, quick, seconds) for count, seconds in asked)
         return Plan("stages", stages, run_time_s=sum(stage.seconds for stage in stages))
     _check_users(users)
     rate = spawn_rate or float(users)
@@ -119,7 +122,7 @@ def rate(text: str) -> float:
     return value
 
 
-def _stage(text: str, spawn_rate: float | None) -> Stage:
+def _stage(text: str) -> tuple[int, float]:
     users, _, time = text.strip().partition("@")
     try:
         count = int(users)
@@ -128,7 +131,7 @@ def _stage(text: str, spawn_rate: float | None) -> Stage:
             f"--plan: {text.strip()!r} is no stage.", hint="A stage is USERS@TIME, such as 50@3m; commas between them."
         ) from None
     _check_users(count, least=0)
-    return Stage(count, spawn_rate or float(max(1, count)), duration(time, "--plan …@"))
+    return count, duration(time, "--plan …@")
 
 
 def _check_users(users: int, least: int = 1) -> None:

@@ -28,6 +28,7 @@ font:16px/1.5 system-ui,sans-serif}h1{font-size:1.5rem;margin:.2rem 0}h2{font-si
 .card span,.dim{color:var(--dim);font-size:.9rem}.bad{color:var(--bad)}
 .chart{width:100%;height:auto;font:12px system-ui,sans-serif}.chart text{fill:var(--fg)}
 .chart .n{text-anchor:end;fill:var(--dim)}
+.chart .none{fill:var(--dim)}
 .chart .x{text-anchor:middle;fill:var(--dim)}.chart .t{font-weight:600}.grid{stroke:var(--line)}
 .goal{stroke:var(--bad);stroke-dasharray:5 4}.line{fill:none;stroke-width:1.8}.line.a{stroke:var(--a)}
 .line.b{stroke:var(--b)}
@@ -125,8 +126,10 @@ def _panels(summary: Mapping[str, Any], every: Sequence[Record], transitions: Se
     replicas = [(t, float(n)) for t, n in counts(transitions, "replica", "RUNNING", GONE)]
     nodes = [(t, float(n)) for t, n in counts(transitions, "ray_node", "alive", GONE)]
     claims = [(t, float(n)) for t, n in counts(transitions, "nodeclaim", "launched", GONE)]
+    curves = [Series("good", good, "dots", "a"), Series("other", bad, "dots", "bad")]
+    curves.append(Series("median", rolling(every, 0.5), "line", "c"))
     return [
-        Panel("Latency", "s", [Series("good", good, "dots", "a"), Series("other", bad, "dots", "bad")], goal),
+        Panel("Latency", "s", curves, goal),
         Panel("In flight", "requests", [Series("in flight", in_flight(every), "step", "a")]),
         Panel("Replicas", "count", [Series("target", targets, "step", "b"), Series("running", replicas, "step", "a")]),
         Panel("Nodes", "count", [Series("Ray nodes", nodes, "step", "a"), Series("NodeClaims", claims, "step", "b")]),
@@ -144,6 +147,19 @@ def in_flight(every: Sequence[Record]) -> list[tuple[float, float]]:
     return curve[:: max(1, len(curve) // 600)]
 
 
+def rolling(every: Sequence[Record], share: float, windows: int = 60) -> list[tuple[float, float]]:
+    """A quantile of the good images' latency in even windows of the run; a window without an image has no point."""
+    good = sorted((r.done, r.latency_s) for r in every if r.outcome == "ok" and r.done and r.latency_s is not None)
+    if not good:
+        return []
+    begin, width = good[0][0], max(0.1, (good[-1][0] - good[0][0]) / windows)
+    groups: dict[int, list[float]] = {}
+    for done, latency in good:
+        groups.setdefault(int((done - begin) / width), []).append(latency)
+    curve = [(begin + (n + 0.5) * width, records.quantile(sorted(group), share)) for n, group in sorted(groups.items())]
+    return [(time, value) for time, value in curve if value is not None]
+
+
 def _bands(summary: Mapping[str, Any]) -> list[Band]:
     """The phases of the first new replica, behind the charts."""
     rows = summary["timeline"]["lanes"]
@@ -157,7 +173,9 @@ def _known(lane: Mapping[str, Any]) -> list[Band]:
 def _lanes(summary: Mapping[str, Any], begin: float, end: float) -> str:
     rows = summary["timeline"]["lanes"]
     if not rows:
-        return "<h2>New replicas</h2><p>No new replica was seen in this run.</p>"
+        seen = summary["replicas"]["max_running"] is not None
+        text = "No new replica was started in this run." if seen else "Replicas could not be watched in this run."
+        return f"<h2>New replicas</h2><p>{text}</p>"
     drawn = [(lane["replica"][-8:], _known(lane)) for lane in rows]
     names = [phase["name"] for phase in rows[0]["phases"]]
     head = ["replica", "node", *names, "first image's penalty"]

@@ -56,7 +56,7 @@ class LoadTest:
         self._target = target
         self._settings = settings
         self._output = output
-        self._results = Results(settings.folder)
+        self._results: Results | None = None  # made once the service has answered: a wrong URL leaves no folder
         self._transitions: list[Transition] = []
         self._taking = threading.Lock()
         self._ledger = Ledger()
@@ -71,6 +71,7 @@ class LoadTest:
         with ExitStack() as stack:
             endpoint = stack.enter_context(self._target.endpoint())
             facts = probe(endpoint)
+            self._results = Results(self._settings.folder)
             if facts.busy:
                 self._note("The service was not idle before the run.")
             watchers = self._watchers(stack)
@@ -109,7 +110,8 @@ class LoadTest:
     def _took(self, change: Transition) -> None:
         with self._taking:
             self._transitions.append(change)
-            self._results.transition(change)
+            if self._results is not None:
+                self._results.transition(change)
             self._live.change(change)
 
     def _warm_up(self, endpoint: Endpoint) -> list[Record]:
@@ -147,7 +149,7 @@ class LoadTest:
         for event in child.events():
             record = ledger.take(event)
             self._live.in_flight = ledger.in_flight
-            if record is not None and ledger is self._ledger:
+            if record is not None and ledger is self._ledger and self._results is not None:
                 self._results.request(record)
                 self._live.record(record, ledger.in_flight)
 
@@ -237,10 +239,11 @@ class LoadTest:
             interrupted=bool(self._interrupted),
         )
         summary = summarise(run)
-        self._results.finish(summary, self._ledger.records, self._transitions)
-        if self._results.trouble:
-            self._note(f"{self._settings.folder}: {self._results.trouble}.")
-            summary["notes"] = list(self._notes)
+        if self._results is not None:
+            self._results.finish(summary, self._ledger.records, self._transitions)
+            if self._results.trouble:
+                self._note(f"{self._settings.folder}: {self._results.trouble}.")
+                summary["notes"] = list(self._notes)
         return summary
 
 

@@ -144,14 +144,13 @@ def _lane(
     return Lane(name, node, marks, tuple(_phases(marks)), gone, _penalty(mine))
 
 
-def _node_marks(node: str, ordered: Iterable[Transition]) -> dict[str, Mark]:
+def _node_marks(node: str, ordered: Sequence[Transition]) -> dict[str, Mark]:
     """The marks of the pod, claim and node below a replica, joined through the Ray node's detail."""
     marks: dict[str, Mark] = {}
-    related = {node} if node else set()
-    for change in ordered:
-        linked = {str(change.detail[key]) for key in ("pod", "node", "claim", "ray_node") if change.detail.get(key)}
-        if change.kind in ("ray_node", "pod", "nodeclaim", "node") and (change.name in related or linked & related):
-            related |= {change.name} | linked
+    pod = _linked(ordered, "ray_node", node, "pod")
+    machine = _linked(ordered, "pod", pod, "node")
+    claim = next((t.name for t in ordered if t.kind == "nodeclaim" and machine and t.detail.get("node") == machine), "")
+    related = {("ray_node", node), ("pod", pod), ("node", machine), ("nodeclaim", claim)}
     names = {
         ("ray_node", "alive"): "ray_alive",
         ("pod", "created"): "pod_created",
@@ -167,9 +166,15 @@ def _node_marks(node: str, ordered: Iterable[Transition]) -> dict[str, Mark]:
     }
     for change in ordered:
         mark = names.get((change.kind, change.what))
-        if mark and change.name in related and mark not in marks and not change.detail.get("baseline"):
+        if mark and (change.kind, change.name) in related and mark not in marks and not change.detail.get("baseline"):
             marks[mark] = Mark(change.time, change.source)
     return marks
+
+
+def _linked(ordered: Sequence[Transition], kind: str, name: str, key: str) -> str:
+    """What the last word about an object says that it belongs to."""
+    found = (t.detail[key] for t in reversed(ordered) if t.kind == kind and t.name == name and t.detail.get(key))
+    return str(next(found, ""))
 
 
 def _phases(marks: Mapping[str, Mark]) -> Iterable[Phase]:

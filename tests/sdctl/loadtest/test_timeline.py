@@ -1,0 +1,164 @@
+"""Stories of clusters, replayed into the one timeline."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sdctl.loadtest import timeline
+from sdctl.loadtest.timeline import Timeline
+from sdctl.loadtest.transitions import Transition, counts
+from tests.sdctl.loadtest.builders import change, record
+
+BURST = 1000.0
+
+
+def baseline(target: int = 1) -> list[Transition]:
+    return [
+        change("deployment", "Generator", "target", BURST - 5, target=target, baseline=True),
+        change("replica", "old", "RUNNING", BURST - 5, node="n0", baseline=True),
+        change("ray_node", "n0", "alive", BURST - 5, baseline=True),
+    ]
+
+
+def cold_node(start: float = BURST) -> list[Transition]:
+    """One replica on a node that Karpenter had to bring: each phase has its own length."""
+    return [
+        change("deployment", "Generator", "target", start + 30, target=2),
+        change("replica", "new", "STARTING", start + 31, node="", start_time=start + 31),
+        change("pod", "worker-1", "created", start + 33, node="ip-1"),
+        change("nodeclaim", "claim-1", "created", start + 35, node="ip-1"),
+        change("nodeclaim", "claim-1", "launched", start + 40, node="ip-1", instance_type="g5.xlarge"),
+        change("nodeclaim", "claim-1", "registered", start + 75, node="ip-1"),
+        change("nodeclaim", "claim-1", "initialized", start + 120, node="ip-1"),
+        change("pod", "worker-1", "bound", start + 121, node="ip-1"),
+        change("pod", "worker-1", "pulled", start + 361),
+        change("pod", "worker-1", "started", start + 363, node="ip-1"),
+        change("ray_node", "r1", "alive", start + 370, pod="worker-1"),
+        change("replica", "new", "RUNNING", start + 400, node="r1"),
+    ]
+
+
+def lengths(got: Timeline, lane: int = 0) -> dict[str, float | None]:
+    return {phase.name: phase.seconds for phase in got.lanes[lane].phases}
+
+
+def test_a_cold_node_has_every_phase_and_the_pull_dominates() -> None:
+    images = [record(1, BURST + 410, replica="new"), record(2, BURST + 20, replica="old")]
+    got = timeline.build([*baseline(), *cold_node()], images, burst=BURST)
+    assert lengths(got) == {
+        "decide": 30.0,
+        "provision": 5.0,
+        "boot": 35.0,
+        "gpu": 45.0,
+        "pull": 240.0,
+        "start": 9.0,
+        "load": 30.0,
+        "first_image": 10.0,
+    }
+    assert got.dominant_phase == "pull"
+    assert got.headlines["burst_to_decided_s"] == 30.0
+    assert got.headlines["burst_to_first_new_image_s"] == 410.0
+
+
+def test_a_warm_node_has_no_claim_and_its_phases_are_unknown_not_zero() -> None:
+    skipped = {"nodeclaim"}
+    story = [t for t in cold_node() if t.kind not in skipped]
+    got = timeline.build([*baseline(), *story], [], burst=BURST)
+    assert lengths(got)["provision"] is None
+    assert lengths(got)["boot"] is None
+    assert lengths(got)["pull"] == 240.0
+    assert lengths(got)["first_image"] is None
+
+
+def test_no_capacity_leaves_a_lane_that_never_ran() -> None:
+    story = [*cold_node()[:3], change("event", "e", "FailedScheduling", BURST + 60, cause="no_capacity", message="x")]
+    got = timeline.build([*baseline(), *story], [], burst=BURST)
+    assert lengths(got)["decide"] == 30.0
+    assert all(value is None for name, value in lengths(got).items() if name != "decide")
+    assert got.headlines["burst_to_first_new_image_s"] is None
+
+
+def test_a_gpu_that_never_registers_ends_in_boot() -> None:
+    got = timeline.build([*baseline(), *cold_node()[:6]], [], burst=BURST)
+    assert lengths(got)["boot"] is None  # the replica is not yet tied to that node: nothing is guessed
+    assert lengths(got)["gpu"] is None
+
+
+def test_spot_loss_mid_burst_gives_a_second_lane() -> None:
+    lost = [
+        change("nodeclaim", "claim-1", "gone", BURST + 500),
+        change("replica", "new", "gone", BURST + 501),
+        change("replica", "again", "STARTING", BURST + 502, node="r2", start_time=BURST + 502),
+        change("ray_node", "r2", "alive", BURST + 560),
+        change("replica", "again", "RUNNING", BURST + 580, node="r2"),
+    ]
+    got = timeline.build([*baseline(), *cold_node(), *lost], [], burst=BURST)
+    assert [lane.name for lane in got.lanes] == ["new", "again"]
+    assert got.lanes[0].gone == BURST + 501
+    assert lengths(got, 1)["load"] == 20.0
+
+
+def test_a_cluster_swap_mid_burst_makes_new_lanes_of_the_new_cluster() -> None:
+    swap = [
+        change("replica", "b1", "STARTING", BURST + 10, node="m1", start_time=BURST + 10),
+        change("ray_node", "m1", "alive", BURST + 5),
+        change("replica", "b1", "RUNNING", BURST + 18, node="m1"),
+        change("replica", "old", "gone", BURST + 80),
+    ]
+    got = timeline.build([*baseline(), *swap], [], burst=BURST)
+    assert [lane.name for lane in got.lanes] == ["b1"]
+    assert lengths(got)["decide"] is None  # the target never rose
+    assert lengths(got)["load"] == 8.0
+
+
+def test_small_skew_is_clamped_and_flagged_and_large_skew_is_unknown() -> None:
+    def story(registered: float) -> list[Transition]:
+        return [
+            *(t for t in cold_node() if t.what != "registered"),
+            change("nodeclaim", "claim-1", "registered", registered, node="ip-1"),
+        ]
+
+    boot = timeline.build([*baseline(), *story(BURST + 39)], [], burst=BURST).lanes[0].phases[2]
+    assert (boot.seconds, boot.flag) == (0.0, "clock skew")
+    boot = timeline.build([*baseline(), *story(BURST + 30)], [], burst=BURST).lanes[0].phases[2]
+    assert (boot.seconds, boot.flag) == (None, "out of order")
+
+
+@given(st.permutations(range(12)))
+def test_the_order_of_arrival_does_not_matter(order: list[int]) -> None:
+    story = cold_node()
+    expected = timeline.build([*baseline(), *story], [], burst=BURST)
+    got = timeline.build([*baseline(), *(story[place] for place in order)], [], burst=BURST)
+    assert lengths(got) == lengths(expected)
+
+
+def test_first_request_penalty_is_over_the_median_of_the_later_ones() -> None:
+    images = [record(n, BURST + 400 + n, latency=9.0 if n == 1 else 2.0, replica="new") for n in range(1, 6)]
+    got = timeline.build([*baseline(), *cold_node()], images, burst=BURST)
+    assert got.lanes[0].first_request_penalty_s == 7.0
+
+
+def test_slo_recovery_needs_a_miss_and_a_window_that_meets_it_again() -> None:
+    slow = [record(n, BURST + n, latency=20.0) for n in range(60)]
+    fast = [record(100 + n, BURST + 60 + n, latency=1.0) for n in range(60)]
+    assert timeline.slo_recovered([*slow, *fast], BURST, 5.0) == pytest.approx(60.0, abs=5.0)
+    assert timeline.slo_recovered(fast, BURST, 5.0) == 0.0
+    assert timeline.slo_recovered(slow, BURST, 5.0) is None
+    assert timeline.slo_recovered(slow, BURST, None) is None
+
+
+def test_drain_counts_from_the_last_answer_to_the_last_thing_gone() -> None:
+    images = [record(1, BURST + 500)]
+    ends = [
+        change("replica", "new", "gone", BURST + 1100),
+        change("ray_node", "r1", "gone", BURST + 1160),
+        change("pod", "worker-1", "gone", BURST + 1165),
+    ]
+    story = [*baseline(), *cold_node(), *ends]
+    assert timeline.drain(story, images) is None  # the claim is still there
+    assert timeline.drain([*story, change("nodeclaim", "claim-1", "gone", BURST + 1300)], images) == 800.0
+
+
+def test_replica_counts_follow_the_states() -> None:
+    story = [*baseline(), *cold_node(), change("replica", "new", "STOPPING", BURST + 900)]
+    assert [count for _, count in counts(story, "replica", "RUNNING", ("gone", "STOPPING"))] == [1, 2, 1]
