@@ -1,0 +1,121 @@
+"""From Serve's state and the service's own word to stages and one status."""
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sdctl import service
+from sdctl.errors import SdctlError, TimedOut, Unreachable
+from sdctl.local import config, ray_start
+from sdctl.local.record import Record
+from sdctl.local.stages import PHASES, REPLICA, Stages
+from sdctl.ray_api import Application, RayApi, ServeState
+from sdctl.retry import Again
+from sdctl.targets.base import Endpoint, Step
+
+POLL_S = 0.2
+HEALTH_S = 10.0
+BROKEN = ("DEPLOY_FAILED", "UNHEALTHY")
+
+
+def endpoint(kept: Record) -> Endpoint:
+    """The service of a record: on loopback and open."""
+    return Endpoint(f"http://127.0.0.1:{kept.serve_port}")
+
+
+def healthz(kept: Record) -> tuple[int, Mapping[str, Any]]:
+    """Status code and document of the service's own health answer; code 0 while nothing answers."""
+    with service.http_client(endpoint(kept), timeout_s=HEALTH_S) as client:
+        try:
+            answer = service.exchange(client, "GET", "/healthz", timeout_s=HEALTH_S)
+            value = json.loads(answer.body)
+        except (Again, SdctlError):
+            return 0, {}
+        except ValueError:
+            return answer.status, {}
+    return answer.status, value if isinstance(value, dict) else {}
+
+
+def wait_ready(kept: Record, stages: Stages, timeout_s: float) -> Iterator[tuple[Step, ...]]:
+    """Stages, each time one changes, until a replica has made an image; raises TimedOut, or SdctlError with the cause.
+
+    `timeout_s` counts from here. A folder of a foreign application has no /healthz: there, running is enough.
+    """
+    deadline = time.monotonic() + timeout_s
+    last: tuple[tuple[str, str, str], ...] = ()
+    with RayApi(ray_start.endpoint(kept)) as ray:
+        while True:
+            done = _look(kept, ray.serve(), stages)
+            seen = tuple((step.name, step.state, step.detail) for step in stages.steps)
+            if seen != last:
+                yield stages.steps
+            last = seen
+            if done:
+                return
+            if time.monotonic() > deadline:
+                raise TimedOut(
+                    f"No image within {timeout_s:.0f} s: {stages.steps[-1].detail or 'the replica is still starting'}.",
+                    hint="`sdctl logs --local` shows the replica's log; deploy again with a longer --timeout.",
+                )
+            time.sleep(POLL_S)
+
+
+def _look(kept: Record, now: ServeState, stages: Stages) -> bool:
+    failed = failure(now)
+    if failed:
+        stages.set(REPLICA, "failed", failed.splitlines()[0])
+        raise SdctlError(f"The application did not start: {failed}", hint="`sdctl logs --local` shows more.")
+    stages.set(REPLICA, "running", _doing(now))
+    if not is_running(now):
+        return False
+    status, said = healthz(kept)
+    if config.model_of(kept.config) and status != 200:
+        return False
+    stages.drop(REPLICA)
+    for name, seconds in (said.get("phases_s") or {}).items():
+        stages.set(PHASES.get(name, name), "done", seconds=float(seconds))
+    return True
+
+
+def is_running(now: ServeState) -> bool:
+    """Whether every application runs."""
+    return bool(now.applications) and all(each.status == "RUNNING" for each in now.applications.values())
+
+
+def failure(now: ServeState) -> str:
+    """Why an application cannot run, in Serve's words; empty while there is hope."""
+    for application in now.applications.values():
+        if application.status in BROKEN:
+            return explanation(application) or application.status
+    return ""
+
+
+def explanation(application: Application) -> str:
+    """What Serve says of an application that does not run: the last lines of the replica's error first."""
+    texts = [application.message, *(each.message for each in application.deployments if each.status != "HEALTHY")]
+    lines = [line.strip() for text in texts for line in text.splitlines() if line.strip()]
+    errors = [line for line in lines if "Error" in line or "Exception" in line]
+    return "\n".join(dict.fromkeys([*errors[-1:], *lines[-12:]])) if lines else ""
+
+
+def _doing(now: ServeState) -> str:
+    for application in now.applications.values():
+        for deployment in application.deployments:
+            if deployment.running < max(1, deployment.target or 1):
+                return f"{deployment.name} is starting"
+        if not application.deployments:
+            return "importing the application"
+    return "waiting for the first image"
+
+
+def reach(kept: Record) -> ServeState:
+    """Serve's state; raises Unreachable when the Ray of a record does not answer."""
+    try:
+        with RayApi(ray_start.endpoint(kept)) as ray:
+            return ray.serve()
+    except SdctlError as error:
+        raise Unreachable(
+            f"The local Ray does not answer: {error.message}",
+            hint="It has died or was cut short: `sdctl deploy --local` starts it again, `sdctl cleanup` removes it.",
+        ) from None
