@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 PER_IMAGE_GUIDANCE = {"StableDiffusionPipeline", "StableDiffusionXLPipeline"}
+TEXT_TO_IMAGE = PER_IMAGE_GUIDANCE | {"FluxPipeline", "StableDiffusion3Pipeline"}  # need no mapping to that task
 EMPTY_NEGATIVE_IS_ZERO = {"StableDiffusionXLPipeline"}  # no negative prompt is not the same as an empty one
 
 # Few-step models say so in their names only: a part of the name, steps, guidance.

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AutoPipelineForText2Image, DiffusionPipeline
+from diffusers import DiffusionPipeline
 from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
@@ -124,40 +124,44 @@ def load(config: ServiceConfig) -> DiffusersPainter:
         library.disable_progress_bar()
         library.set_verbosity_error()  # their warnings quote prompts
     device = _device(config)
-    builtin = config.model == BUILTIN
-    source = str(BUILTIN_FOLDER) if builtin else config.model
-    options = _hub_options(config)
-    if not config.safety_checker:
-        options |= {"safety_checker": None, "requires_safety_checker": False}
-    dtype = _dtype(config, source, device)
     try:
-        pipe = AutoPipelineForText2Image.from_pretrained(source, dtype=dtype, **options)
+        pipe = _from_pretrained(config, device)
     except (OSError, ValueError, ImportError) as error:
         raise StartupError(_why_not(config, error)) from error
     pipe.to(device)
     pipe.set_progress_bar_config(disable=True)
-    return DiffusersPainter(pipe, _profile(config, pipe), _reader(pipe, builtin))
+    return DiffusersPainter(pipe, _profile(config, pipe), _reader(pipe, config.model == BUILTIN))
+
+
+def _from_pretrained(config: ServiceConfig, device: str) -> Any:
+    source = str(BUILTIN_FOLDER) if config.model == BUILTIN else config.model
+    options = _hub_options(config)
+    parts = DiffusionPipeline.load_config(source, **options)
+    options["dtype"] = _dtype(config, device, parts)
+    if config.variant:
+        options["variant"] = config.variant
+    if not config.safety_checker:
+        options |= {"safety_checker": None, "requires_safety_checker": False}
+    if parts["_class_name"] in families.TEXT_TO_IMAGE:
+        return DiffusionPipeline.from_pretrained(source, **options)
+    from diffusers import AutoPipelineForText2Image  # imports every family: seconds of a cold start
+
+    return AutoPipelineForText2Image.from_pretrained(source, **options)
 
 
 def _device(config: ServiceConfig) -> str:
     available = torch.cuda.is_available()
     if config.device == "cuda" and not available:
-        raise StartupError(
-            "device is `cuda`, but torch sees no GPU: check the driver and torch's build, or use `auto`."
-        )
+        raise StartupError("device is `cuda`, but torch sees no GPU: check the driver, or use `auto`.")
     return "cuda" if available and config.device != "cpu" else "cpu"
 
 
-def _dtype(config: ServiceConfig, source: str, device: str) -> torch.dtype:
+def _dtype(config: ServiceConfig, device: str, parts: dict[str, Any]) -> torch.dtype:
     if config.dtype != "auto":
         dtype: torch.dtype = getattr(torch, config.dtype)
         return dtype
     if device == "cpu":
         return torch.float32
-    try:
-        parts = DiffusionPipeline.load_config(source, **_hub_options(config))
-    except (OSError, ValueError) as error:
-        raise StartupError(_why_not(config, error)) from error
     return torch.bfloat16 if "transformer" in parts else torch.float16
 
 
@@ -165,8 +169,6 @@ def _hub_options(config: ServiceConfig) -> dict[str, Any]:
     options: dict[str, Any] = {"local_files_only": config.local_files_only}
     if config.revision:
         options["revision"] = config.revision
-    if config.variant:
-        options["variant"] = config.variant
     if config.hub_token_file:
         try:
             options["token"] = Path(config.hub_token_file).read_text(encoding="utf-8").strip()
