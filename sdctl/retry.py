@@ -83,6 +83,7 @@ def retry(
             return attempt(deadline - clock.now())
         except Again as again:
             reached = reached or again.connected
+            counted += again.most is not None
             wait_s = policy.wait_s(number, again)
             end = deadline if reached else min(deadline, patience_end)
             if clock.now() + wait_s >= end or (again.most is not None and counted >= again.most):
