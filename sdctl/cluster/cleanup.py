@@ -8,30 +8,42 @@ from sdctl.cluster.cleanup_record import Record
 from sdctl.cluster.client import Cluster
 from sdctl.cluster.objects import Object, at, deleting, label, name, uid
 from sdctl.cluster.resources import (
+    CLUSTERROLEBINDINGS,
+    CLUSTERROLES,
     CONFIGMAPS,
+    DEPLOYMENTS,
+    EC2NODECLASSES,
     FIELD_MANAGER,
     INGRESSES,
     INSTANCE,
     MANAGED_BY,
     NAMESPACES,
     NETWORKPOLICIES,
+    NODEPOOLS,
+    QUOTAS,
     RAYCLUSTERS,
     RAYSERVICES,
     ROLEBINDINGS,
     ROLES,
     SECRETS,
     SERVICEACCOUNTS,
+    SERVICES,
     Resource,
     selector,
 )
 from sdctl.cluster.snapshot import Snapshot, take
-from sdctl.cluster.snapshot_reader import passing
+from sdctl.cluster.snapshot_reader import Reader, passing
 from sdctl.errors import InvalidRequest, NotAllowed, SdctlError
 from sdctl.targets.base import Leftover
 
 EVERY_S = 2.0
 # After the pods: until then KubeRay needs the token, and pods that end need their files.
-COMPANIONS = (INGRESSES, NETWORKPOLICIES, CONFIGMAPS, SECRETS, ROLEBINDINGS, ROLES, SERVICEACCOUNTS)
+COMPANIONS = (
+    *(INGRESSES, NETWORKPOLICIES, SERVICES, DEPLOYMENTS, CONFIGMAPS, SECRETS),
+    *(ROLEBINDINGS, ROLES, SERVICEACCOUNTS, QUOTAS),
+)
+# A manifest may have brought them, but others may rest on them by now: a NodePool takes its nodes along.
+SHARED = (NODEPOOLS, EC2NODECLASSES, CLUSTERROLEBINDINGS, CLUSTERROLES)
 
 
 def cleanup(
@@ -73,7 +85,8 @@ def _advance(cluster: Cluster, snapshot: Snapshot, record: Record) -> tuple[Left
         return ray + fixed
     _check_seen(snapshot, "pods", "rayclusters.ray.io")
     companions = _companions(cluster, snapshot.namespace, snapshot.name)
-    return (*companions, *machines_left(cluster, snapshot, record), *fixed)
+    shared = _shared(cluster, snapshot.name)
+    return (*companions, *machines_left(cluster, snapshot, record), *fixed, *shared)
 
 
 def _waited_for(left: tuple[Leftover, ...]) -> bool:
@@ -131,6 +144,14 @@ def _companions(cluster: Cluster, namespace: str, service: str) -> Iterator[Left
                 cluster.delete(resource, name(item), namespace, uid=uid(item))
             waits = ", ".join(at(item, "metadata", "finalizers") or [])
             yield Leftover(resource.kind, name(item), f"waits for its finalizer {waits}" if waits else "")
+
+
+def _shared(cluster: Cluster, service: str) -> Iterator[Leftover]:
+    """What deploy made for the whole cluster: told, never deleted."""
+    for resource in SHARED:
+        for item in Reader(cluster).items(resource, labels=selector(service)):
+            why = f"it belongs to the whole cluster: kubectl delete {resource.title} {name(item)} when nobody needs it"
+            yield Leftover(resource.kind, name(item), why, stays=True)
 
 
 def _of_service(cluster: Cluster, resource: Resource, namespace: str, service: str) -> list[Object]:

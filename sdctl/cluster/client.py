@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,10 +16,12 @@ DEFAULT_NAMESPACE = "sdctl"
 DEFAULT_NAME = "stable-diffusion"
 Document = dict[str, Any]
 Query = Mapping[str, str]
+Body = Document | list[Document]
 
 _TRIES = 4
 _RETRIED = {"GET": {429, 500, 502, 503, 504}}  # others only where the server says that it did nothing
 _MERGE_PATCH = "application/merge-patch+json"
+_JSON_PATCH = "application/json-patch+json"
 _APPLY_PATCH = "application/apply-patch+yaml"
 
 
@@ -91,11 +93,23 @@ class Cluster:
         attempt = self._attempt_for("POST", document)
         return self._json("POST", attempt, body=document, query={"fieldManager": FIELD_MANAGER, **(query or {})})
 
+    def ask(self, resource: Resource, question: Document) -> Document:
+        """Post a question, such as an access review, and give it with its answer; nothing is stored."""
+        return self._json("POST", Attempt("POST", resource), body=question)
+
     def patch(self, resource: Resource, name: str, change: Document, namespace: str = "") -> Document:
         """Merge `change` into an object (JSON merge patch: lists are replaced)."""
         attempt = self._attempt("PATCH", resource, namespace, name)
         query = {"fieldManager": FIELD_MANAGER}
         return self._json("PATCH", attempt, body=change, query=query, content_type=_MERGE_PATCH)
+
+    def json_patch(
+        self, resource: Resource, name: str, operations: Sequence[Document], namespace: str = ""
+    ) -> Document:
+        """Change single fields of an object (JSON patch), all of them or none; a failed `test` is InvalidRequest."""
+        attempt = self._attempt("PATCH", resource, namespace, name)
+        query = {"fieldManager": FIELD_MANAGER}
+        return self._json("PATCH", attempt, body=list(operations), query=query, content_type=_JSON_PATCH)
 
     def apply(self, document: Document, *, force: bool = False, query: Query | None = None) -> Document:
         """Server-side apply as manager `sdctl`; raises Conflicts with each foreign manager and field."""
@@ -161,7 +175,7 @@ class Cluster:
         method: str,
         attempt: Attempt,
         *,
-        body: Document | None = None,
+        body: Body | None = None,
         query: Query | None = None,
         content_type: str = "",
     ) -> Document:
@@ -177,7 +191,7 @@ class Cluster:
         path: str,
         attempt: Attempt,
         query: Query | None = None,
-        body: Document | None = None,
+        body: Body | None = None,
         content_type: str = "",
     ) -> str:
         for last in (*[False] * (_TRIES - 1), True):
@@ -190,9 +204,7 @@ class Cluster:
             self.pause(_wait_s(answer.headers.get("Retry-After")))
         raise refusal(answer.status, text, attempt)
 
-    def _send(
-        self, method: str, path: str, query: Query, body: Document | None, content_type: str, timeout: Any
-    ) -> Any:
+    def _send(self, method: str, path: str, query: Query, body: Body | None, content_type: str, timeout: Any) -> Any:
         from kubernetes.client.exceptions import ApiException
         from urllib3.exceptions import HTTPError
 
