@@ -1,0 +1,1 @@
+"""The built-in model: what it understands, how it was trained, how it is judged."""
