@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from sdctl import state
 from sdctl.cluster.kubeconfig import api_client
 from sdctl.cluster.refusals import Attempt, refusal, unreachable
 from sdctl.cluster.resources import FIELD_MANAGER, Resource, resource_of
@@ -228,9 +229,16 @@ def _wait_s(retry_after: str | None) -> float:
 
 
 def connect(selection: Selection) -> Cluster:
-    """The cluster that a command line selects; asks the server nothing yet."""
+    """The cluster that a command line selects, and on it the service that was deployed last where none is named.
+
+    Asks the server nothing yet.
+    """
+    api = api_client(selection.kubeconfig, selection.context)
+    last = state.read("kubernetes.json")
+    if last.get("host") != api.configuration.host:
+        last = {}
     return Cluster(
-        api_client(selection.kubeconfig, selection.context),
-        namespace=selection.namespace or DEFAULT_NAMESPACE,
-        name=selection.name or DEFAULT_NAME,
+        api,
+        namespace=selection.namespace or str(last.get("namespace") or DEFAULT_NAMESPACE),
+        name=selection.name or str(last.get("name") or DEFAULT_NAME),
     )

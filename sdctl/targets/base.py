@@ -31,6 +31,17 @@ class Endpoint:
 
 
 @dataclass(frozen=True)
+class ApplyOptions:
+    """Kubernetes target: how a manifest is applied."""
+
+    force_conflicts: bool = False  # take RayService fields that others manage
+    recreate: bool = False  # delete first, apply then: for too few GPUs for two clusters
+    dashboard_ingress: bool = False
+    inbound_cidrs: tuple[str, ...] = ()
+    ingress_scheme: str = "internal"
+
+
+@dataclass(frozen=True)
 class DeploySpec:
     """What `sdctl deploy` was asked for; None and empty mean: as the manifest says."""
 
@@ -41,6 +52,7 @@ class DeploySpec:
     port: int | None = None  # local target: Serve's HTTP port
     gpu_nodes: tuple[int, int] | None = None  # local target: simulated GPU nodes
     overrides: tuple[str, ...] = ()  # --set a.b=c
+    apply: ApplyOptions = field(default_factory=ApplyOptions)
     timeout_s: float = 1800.0
 
 

@@ -1,8 +1,10 @@
 """The Kubernetes target: a RayService in a namespace, reached through the API server."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from sdctl.targets.base import (
     DeploySpec,
@@ -18,6 +20,10 @@ from sdctl.targets.base import (
 from sdctl.targets.forwarding import Forward, Listen
 from sdctl.targets.url import authorization
 
+if TYPE_CHECKING:
+    from sdctl.cluster.client import Cluster
+    from sdctl.cluster.deploy_plan import Plan
+
 
 class KubernetesTarget:
     """A service on a cluster; every method speaks to the API server when called, none when constructed."""
@@ -25,17 +31,77 @@ class KubernetesTarget:
     name = "kubernetes"
 
     def __init__(self, selection: Selection) -> None:
+        self._selection = selection
+        self._planned: tuple[DeploySpec, Plan] | None = None
+        self._changes: list[str] | None = None
+        self.keep_namespace = False
+        self.report: Callable[[tuple[Step, ...]], None] = lambda _: None
+
+    @cached_property
+    def cluster(self) -> "Cluster":
+        """The cluster and the service on it; found when first needed, since rendering a manifest needs none."""
         from sdctl.cluster.client import connect
 
-        self.cluster = connect(selection)
-        self._selection = selection
-        self.keep_namespace = False
+        return connect(self._selection)
+
+    def notes(self, spec: DeploySpec) -> tuple[str, ...]:
+        """Warnings about the manifest, and what the deployment means for what runs."""
+        return self._plan(spec).notes
+
+    def rendered(self, spec: DeploySpec, *, server: bool) -> tuple[dict[str, Any], ...]:
+        """The objects in the order of application; without `server`, no server is asked anything."""
+        from sdctl.cluster import apply, deploy
+        from sdctl.cluster.deploy_plan import plan
+        from sdctl.manifest.text import masked
+
+        if not server:
+            return tuple(masked(document) for document in plan(spec, self._selection).documents)
+        planned = self._plan(spec)
+        return tuple(apply.asked_server(deploy.placed(self.cluster, planned), planned))
+
+    def difference(self, spec: DeploySpec) -> str:
+        """Live objects against what the server would make of the manifest."""
+        from sdctl.cluster import apply, deploy
+
+        planned = self._plan(spec)
+        return apply.difference(deploy.placed(self.cluster, planned), planned)
 
     def deploy(self, spec: DeploySpec) -> None:
-        """Check and apply the manifest."""
-        from sdctl.cluster.deploy import deploy
+        """Check and apply the manifest; from then on this target is about the service that it names."""
+        from sdctl import state
+        from sdctl.cluster import deploy
 
-        deploy(self.cluster, spec)
+        planned = self._plan(spec)
+        self._changes = deploy.deploy(self.cluster, planned, spec.apply, self.report)
+        self.cluster = deploy.placed(self.cluster, planned)
+        state.write(
+            "kubernetes.json", {"host": self.cluster.host, "namespace": planned.namespace, "name": planned.name}
+        )
+
+    def _plan(self, spec: DeploySpec) -> "Plan":
+        from sdctl.cluster.deploy import prepare
+
+        if self._planned is None or self._planned[0] != spec:
+            self._planned = (spec, prepare(self.cluster, spec, self._selection))
+        return self._planned[1]
+
+    def suspend(self, suspended: bool) -> None:
+        """Delete the pods and keep the object, or bring the pods back."""
+        from sdctl.cluster.suspend import suspend
+
+        suspend(self.cluster, suspended)
+
+    def keys(self) -> dict[str, str]:
+        """The API keys of the service, read from its Secret."""
+        from sdctl.cluster.secrets import keys
+
+        return keys(self.cluster)
+
+    def rotate_key(self, *, drop_old: bool, timeout_s: float) -> str:
+        """A new API key, taken into use once the service accepts it."""
+        from sdctl.cluster.rotation import rotate
+
+        return rotate(self.cluster, drop_old=drop_old, timeout_s=timeout_s)
 
     def wait_ready(self, timeout_s: float) -> Iterator[tuple[Step, ...]]:
         """Stages until an image came back; raises with the cause when it cannot work."""
@@ -47,7 +113,10 @@ class KubernetesTarget:
         """One snapshot, explained."""
         from sdctl.cluster.status import status
 
-        return status(self.cluster, self.cluster.namespace, self.cluster.name)
+        seen = status(self.cluster, self.cluster.namespace, self.cluster.name)
+        if self._changes is None:
+            return seen
+        return replace(seen, details={**seen.details, "changes": self._changes or ["nothing changed"]})
 
     def endpoint(self) -> AbstractContextManager[Endpoint]:
         """The service through the API server's port-forward."""
