@@ -97,5 +97,11 @@ def _summary(target: Target, result: Result) -> list[str]:
     kinds: dict[str, int] = {}
     for each in result.removed:
         kinds[each.kind] = kinds.get(each.kind, 0) + 1
-    counts = ", ".join(f"{count} {kind}{'s' * (count > 1)}" for kind, count in kinds.items())
+    counts = ", ".join(f"{count} {_plural(kind, count)}" for kind, count in kinds.items())
     return [f"Removed {counts}. Nothing is left on {target.name}.", *stays]
+
+
+def _plural(kind: str, count: int) -> str:
+    if count == 1:
+        return kind
+    return f"{kind}es" if kind.endswith("s") else f"{kind}s"

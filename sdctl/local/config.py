@@ -90,6 +90,7 @@ def _overlay_scaling(deployment: dict[str, Any], replicas: tuple[int, int] | Non
         "max_replicas": high,
         "upscale_delay_s": min(UPSCALE_DELAY_S, scaling.get("upscale_delay_s", UPSCALE_DELAY_S)),
         "downscale_delay_s": min(DOWNSCALE_DELAY_S, scaling.get("downscale_delay_s", DOWNSCALE_DELAY_S)),
+        "metrics_interval_s": 1,  # Serve wants it below the period that it looks back
         "look_back_period_s": min(LOOK_BACK_S, scaling.get("look_back_period_s", LOOK_BACK_S)),
     }
 

@@ -25,6 +25,7 @@ PATTERNS = {
     "replica": ("serve/replica_*.log",),
 }
 TIME = re.compile(r"(?:^|\s|\[)(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3})")
+WORKER = re.compile(r"worker-[0-9a-f]+-[0-9a-f]+-(?P<pid>\d+)$")
 REPLICA = re.compile(r"replica_(?P<application>.+)_(?P<deployment>[^_]+)_(?P<id>[^_]+)$")
 
 
@@ -52,13 +53,21 @@ class _File:
         for line in lines:
             text = line.decode("utf-8", "replace").rstrip("\r")
             self.time = line_time(text) or self.time
-            yield LogLine(source(self.path), text, self.time)
+            if not (self.path.name.startswith("worker-") and _is_told_elsewhere(text)):
+                yield LogLine(source(self.path), text, self.time)
+
+
+def _is_told_elsewhere(text: str) -> bool:
+    """Whether a line of a worker's output is Ray's own mark, or stands in a log of Serve's too."""
+    return text.startswith((":job_id:", ":actor_name:", ":task_name:")) or (" -- " in text and bool(TIME.search(text)))
 
 
 def source(path: Path) -> str:
-    """What to call a file: `Generator abc123` for a replica's, else its name."""
-    match = REPLICA.match(path.stem)
-    return f"{match['deployment']} {match['id']}" if match else path.stem
+    """What to call a file: `Generator abc123` for a replica's, `worker 4711` for what it printed, else its name."""
+    if match := REPLICA.match(path.stem):
+        return f"{match['deployment']} {match['id']}"
+    match = WORKER.match(path.stem)
+    return f"worker {match['pid']}" if match else path.stem
 
 
 def line_time(text: str) -> datetime | None:

@@ -168,10 +168,10 @@ def find(claim: Claim) -> tuple[Process, ...]:
 
 def end(claim: Claim) -> Iterator[tuple[Process, ...]]:
     """Kill what a claim covers, parents first so that nothing is started again; gives what is left until nothing is."""
-    members = claim.members
-    while left := find(Claim(claim.folder, claim.leader, members)):
-        members |= {process.identity for process in left}  # proven once: they may lose what proves them
-        yield left
+    known: dict[Identity, Process] = {}  # proven once: a process that ends loses first what proves it, and its name
+    while left := find(Claim(claim.folder, claim.leader, claim.members | known.keys())):
+        known = {process.identity: process for process in left} | known
+        yield tuple(known[process.identity] for process in left)
         for process in left:
             kill(process.identity)
         time.sleep(POLL_S)

@@ -1,13 +1,13 @@
 """The local target: Ray on this machine, in the background, on the loopback interface."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from sdctl.errors import NotFound, SdctlError, Unreachable
 from sdctl.local import checks, config, health, lifecycle, logs, processes, ray_start, record
 from sdctl.local.record import Record
-from sdctl.local.stages import Stages
+from sdctl.local.stages import PHASES, Stages
 from sdctl.ray_api import RayApi, RayNode, ServeState
 from sdctl.targets.base import (
     DeploySpec,
@@ -67,7 +67,8 @@ class LocalTarget:
             return self._describe_dead(kept, error)
 
     def _describe(self, kept: Record, now: ServeState, nodes: tuple[RayNode, ...]) -> ServiceStatus:
-        state, reason, hint = _judge(kept, now)
+        answer = health.healthz(kept) if health.is_running(now) else (0, {})
+        state, reason, hint = _judge(kept, now, answer)
         application = next(iter(now.applications.values()), None)
         generator = application.deployment(config.GENERATOR) if application else None
         return ServiceStatus(
@@ -81,7 +82,7 @@ class LocalTarget:
             replicas_target=generator.target if generator else None,
             replicas_running=generator.running if generator else None,
             nodes=tuple(_node(node) for node in nodes if node.state == "ALIVE"),
-            details=self._details(kept),
+            details=self._details(kept, answer[1]),
         )
 
     def _describe_dead(self, kept: Record, error: SdctlError) -> ServiceStatus:
@@ -94,13 +95,16 @@ class LocalTarget:
         else:
             reason = "Its processes have ended: a crash, a reboot or a kill."
             hint = "`sdctl deploy --local` starts it again, `sdctl cleanup --local` removes its files."
-        return ServiceStatus(self.name, self._name or "-", "failing", reason, hint, details=self._details(kept))
+        return ServiceStatus(self.name, self._name or "-", "failing", reason, hint, details=self._details(kept, {}))
 
-    def _details(self, kept: Record) -> dict[str, Any]:
-        phases = {step.name: round(step.seconds, 2) for step in self._stages.steps if step.seconds is not None}
-        if not phases:
-            phases = {name: value for name, value in (("Ray", kept.ray_s), ("Serve", kept.serve_s)) if value}
-        details: dict[str, Any] = {"model": config.model_of(kept.config), "phases_s": phases}
+    def _details(self, kept: Record, said: Mapping[str, Any]) -> dict[str, Any]:
+        """The model, the seconds of each phase of the start, and what this command changed."""
+        phases = {"Ray": kept.ray_s, "Serve": kept.serve_s}
+        phases |= {PHASES.get(name, name): seconds for name, seconds in (said.get("phases_s") or {}).items()}
+        details: dict[str, Any] = {
+            "model": config.model_of(kept.config),
+            "phases_s": {name: round(seconds, 2) for name, seconds in phases.items() if seconds is not None},
+        }
         if self._changes:
             details["changes"] = self._changes
         return details
@@ -138,7 +142,7 @@ def _kept() -> Record:
     return kept
 
 
-def _judge(kept: Record, now: ServeState) -> tuple[str, str, str]:
+def _judge(kept: Record, now: ServeState, answer: tuple[int, Mapping[str, Any]]) -> tuple[str, str, str]:
     """State, reason and what to do next."""
     failed = health.failure(now)
     if failed:
@@ -146,7 +150,7 @@ def _judge(kept: Record, now: ServeState) -> tuple[str, str, str]:
     if not health.is_running(now):
         states = ", ".join(f"{each.name} {each.status}" for each in now.applications.values()) or "no application"
         return "starting", f"Serve: {states}.", ""
-    status, said = health.healthz(kept)
+    status, said = answer
     if status == 200 or not config.model_of(kept.config):
         return "ready", "", ""
     if status == 503 and said.get("status") == "starting":
