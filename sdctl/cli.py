@@ -64,6 +64,8 @@ def _invoke(argv: list[str]) -> int:
         context = getattr(error, "ctx", None)
         where = context.command_path if context is not None else "sdctl"
         raise InvalidRequest(error.format_message(), hint=f"`{where} --help` shows what it takes.") from None
+    if code == Interrupted.exit_code:  # Typer turns Ctrl-C into this code and says nothing
+        raise Interrupted("Interrupted.")
     return code if isinstance(code, int) else 0
 
 
