@@ -19,7 +19,8 @@ EVERY_S = 2.0
 
 
 def _dashboard(cluster: Cluster, namespace: str, service: str) -> AbstractContextManager[Endpoint]:
-    from sdctl.cluster.forward import Listen, dashboard_endpoint
+    from sdctl.cluster.forward import dashboard_endpoint
+    from sdctl.targets.forwarding import Listen
 
     return dashboard_endpoint(cluster, namespace, service, Listen(ready_s=DASHBOARD_S, patience_s=DASHBOARD_S))
 

@@ -133,7 +133,8 @@ def _progress(snapshot: Snapshot) -> str:
 
 def _ask_serve(cluster: Cluster, snapshot: Snapshot) -> ServeState | None:
     """Serve's own view, through the head's dashboard; None where it cannot be had (rights, a head that is busy)."""
-    from sdctl.cluster.forward import Listen, dashboard_endpoint
+    from sdctl.cluster.forward import dashboard_endpoint
+    from sdctl.targets.forwarding import Listen
 
     listen = Listen(ready_s=DASHBOARD_S, patience_s=DASHBOARD_S)
     try:

@@ -192,3 +192,14 @@ class HasNamespace(Protocol):
     """A target whose clean-up may also remove the namespace that its deploy made."""
 
     keep_namespace: bool
+
+
+@runtime_checkable
+class HoldsEvidence(Protocol):
+    """A target that has more to show for a debug bundle than its status and logs."""
+
+    def evidence(self) -> Iterator[tuple[str, str]]:
+        """(file name, text) of each piece, masked."""
+
+    def secret_values(self) -> Iterator[str]:
+        """What must not appear in a bundle, wherever it turns up."""

@@ -158,3 +158,15 @@ class KubernetesTarget:
         from sdctl.cluster.doctor import doctor
 
         return doctor(self.cluster, self.cluster.namespace, self.cluster.name)
+
+    def evidence(self) -> Iterator[tuple[str, str]]:
+        """Objects, events and the operator's log."""
+        from sdctl.cluster.bundle import evidence
+
+        return evidence(self.cluster, self.cluster.namespace, self.cluster.name)
+
+    def secret_values(self) -> Iterator[str]:
+        """The values of the service's Secrets."""
+        from sdctl.cluster.bundle import secret_values
+
+        return secret_values(self.cluster, self.cluster.namespace, self.cluster.name)
