@@ -7,6 +7,7 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+from serve_app.batching import Shares
 from serve_app.errors import Refusal, ServiceError
 
 RATE_WINDOW_S = 60.0
@@ -60,44 +61,47 @@ class Admission:
 
 
 class FairGate:
-    """Lets `limit` requests through at a time; a freed place goes to the tenant that has the fewest inside."""
+    """Lets `limit` requests through at a time; a freed place goes to the tenant that was charged least."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._inside: Counter[str] = Counter()
-        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
+        self._inside = 0
+        self._shares: Shares[str] = Shares()
+        self._waiting: dict[str, deque[tuple[asyncio.Future[None], int]]] = {}
 
     @asynccontextmanager
-    async def passage(self, tenant: str) -> AsyncIterator[None]:
+    async def passage(self, tenant: str, cost: int) -> AsyncIterator[None]:
         """Wait for a place, and hold it inside the block."""
-        if self._inside.total() < self._limit:
-            self._inside[tenant] += 1
+        if self._inside < self._limit:
+            self._inside += 1
+            self._shares.charge(tenant, cost)
         else:
-            await self._wait(tenant)
+            await self._wait(tenant, cost)
         try:
             yield
         finally:
-            self._inside[tenant] -= 1
             self._hand_on()
 
-    async def _wait(self, tenant: str) -> None:
+    async def _wait(self, tenant: str, cost: int) -> None:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(tenant, deque()).append(turn)
+        self._waiting.setdefault(tenant, deque()).append((turn, cost))
         try:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():  # the place came together with the cancellation
-                self._inside[tenant] -= 1
                 self._hand_on()
             raise
 
     def _hand_on(self) -> None:
-        self._inside = +self._inside
-        while self._waiting and self._inside.total() < self._limit:
-            tenant = min(self._waiting, key=lambda name: self._inside[name])
-            turn = self._waiting[tenant].popleft()
+        """Give one place back, to the next that still waits."""
+        self._inside -= 1
+        self._shares.settle(self._waiting)
+        while self._waiting and self._inside < self._limit:
+            tenant = self._shares.pick(self._waiting)
+            turn, cost = self._waiting[tenant].popleft()
             if not self._waiting[tenant]:
                 del self._waiting[tenant]
             if not turn.done():
-                self._inside[tenant] += 1
+                self._inside += 1
+                self._shares.charge(tenant, cost)
                 turn.set_result(None)

@@ -68,7 +68,7 @@ class Gateway:
         served = False
         try:
             async with asyncio.timeout(call.timeout_s):
-                async with self._gate.passage(call.tenant):
+                async with self._gate.passage(call.tenant, job.width * job.height * job.steps):
                     answer = await self._generate(job, deadline)
             if isinstance(answer, Refusal):
                 raise ServiceError(answer)
