@@ -19,6 +19,7 @@ from sdctl.targets.base import (
     ServiceStatus,
     Step,
 )
+from sdctl.targets.forwarding import Listen
 
 if TYPE_CHECKING:
     from sdctl.answers import Answer
@@ -62,10 +63,10 @@ class UrlTarget:
         from sdctl import answers
 
         answer = self._get("/healthz")
-        if answer.status in (404, 405) or "html" in answer.headers.get("content-type", ""):
+        if not _is_api(answer):
             answer = self._get("/v1/models")
         said = answers.refusal(answer).message
-        if answer.status == 200:
+        if answer.status == 200 and _is_api(answer):
             return "ready", "", ""
         if answer.status in (401, 403):
             return "unknown", said or "It wants a valid key.", "Give it in SDCTL_TOKEN or with --token-file."
@@ -125,7 +126,11 @@ class UrlTarget:
         """Raise InvalidRequest."""
         self._refuse("deploy to")
 
-    def dashboard(self) -> "NoReturn":
+    def forward(self, what: str, listen: Listen) -> NoReturn:  # noqa: ARG002
+        """Raise InvalidRequest."""
+        self._refuse("forward")
+
+    def dashboard(self) -> NoReturn:
         """Raise InvalidRequest."""
         self._refuse("show the dashboard of")
 
@@ -143,6 +148,11 @@ class UrlTarget:
             hint="Use --target kubernetes or --target local where the service runs.",
             code="unsupported",
         )
+
+
+def _is_api(answer: "Answer") -> bool:
+    """Whether the path exists; web pages answer every path with HTML."""
+    return answer.status not in (404, 405) and "html" not in answer.headers.get("content-type", "")
 
 
 def authorization(token_file: str) -> dict[str, str]:

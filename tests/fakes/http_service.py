@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import socket
+import ssl
 import struct
 import threading
 from collections import deque
@@ -11,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 from PIL import Image, ImageDraw
@@ -101,6 +103,7 @@ class HttpService:
     def __init__(self, dialect: str = "sdctl") -> None:
         self.dialect = dialect
         self.script: deque[Reply] = deque()
+        self.gets: Reply | None = None  # the answer to every GET
         self.seen: list[Seen] = []
         self.url = ""
 
@@ -120,6 +123,8 @@ class HttpService:
                 return imagine(seen.body)
             if (self.dialect, path) == ("openai", "/v1/images/generations"):
                 return openai(seen.body)
+        elif self.gets is not None:
+            return self.gets
         elif self.dialect == "sdctl" and path == "/imagine":
             return error(400, "invalid", "prompt is missing", "prompt")
         elif self.dialect == "sdctl" and path == "/healthz":
@@ -130,8 +135,8 @@ class HttpService:
 
 
 @contextmanager
-def http_service(dialect: str = "sdctl") -> Iterator[HttpService]:
-    """Serve on a free port of loopback for the block."""
+def http_service(dialect: str = "sdctl", certificate: tuple[Path, Path] | None = None) -> Iterator[HttpService]:
+    """Serve on a free port of loopback for the block; over TLS with a certificate and its key."""
     fake = HttpService(dialect)
 
     class Handler(BaseHTTPRequestHandler):
@@ -177,7 +182,11 @@ def http_service(dialect: str = "sdctl") -> Iterator[HttpService]:
             return  # clients that hang up are part of the tests
 
     server = Server(("127.0.0.1", 0), Handler)
-    fake.url = f"http://127.0.0.1:{server.server_address[1]}"
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    fake.url = f"http{'s' if certificate else ''}://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
