@@ -27,6 +27,7 @@ from sdctl.cluster.snapshot import Snapshot
 IMAGE_REASONS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable")
 HEAD_PATIENCE_S = 120.0
 LASTING_EXITS = 3
+RECENT_S = 900.0
 # KubeRay deletes a pod that failed, and prints its last state, as Go does, into the event.
 GO_STATE = re.compile(r"ExitCode:(-?\d+),.*?Reason:(\w*),Message:(.*?),StartedAt", re.DOTALL)
 NOT_THERE = re.compile(
@@ -132,7 +133,7 @@ def killed(snapshot: Snapshot) -> Cause | None:
             reason = f"The kernel killed {container} of pod {who}: it needed more memory than its limit."
             return Cause("out_of_memory", reason, "Raise memory in requests and limits of its group in the manifest.")
     for event in reversed(snapshot.events):
-        if event.get("reason") == "Evicted" and (snapshot.now - event_time(event)).total_seconds() < 900:
+        if event.get("reason") == "Evicted" and (snapshot.now - event_time(event)).total_seconds() < RECENT_S:
             return _eviction(str(at(event, "involvedObject", "name") or ""), message(event))
     return None
 
@@ -184,19 +185,21 @@ def _ends(snapshot: Snapshot) -> Iterator[tuple[str, str, dict[str, Any]]]:
             if end and end.get("exitCode"):
                 ended = True
                 yield name(pod), str(status.get("name")), end
-    if ended or _all_ready(snapshot):
+    if ended or _recovered(snapshot):
         return
     for event in reversed(snapshot.events):
-        if _deletion(event) and (found := GO_STATE.search(message(event))):
+        recent = (snapshot.now - event_time(event)).total_seconds() < RECENT_S
+        if recent and _deletion(event) and (found := GO_STATE.search(message(event))):
             kind = "ray-head" if event["reason"] == "DeletedHeadPod" else "ray-worker"
             pods = re.search(r"[Pp]od (?:\S+/)?([\w.-]+)", message(event))
             end = {"exitCode": int(found[1]), "reason": found[2], "message": found[3]}
             yield pods[1] if pods else "?", kind, end
 
 
-def _all_ready(snapshot: Snapshot) -> bool:
+def _recovered(snapshot: Snapshot) -> bool:
+    """Whether it serves again: then deaths of before are history."""
     pods = list(alive(snapshot))
-    return bool(pods) and all(is_true(pod, "Ready") for pod in pods)
+    return bool(pods) and is_true(snapshot.rayservice or {}, "Ready") and all(is_true(pod, "Ready") for pod in pods)
 
 
 def waiting_for_head(snapshot: Snapshot) -> Cause | None:
@@ -219,7 +222,9 @@ def waiting_for_head(snapshot: Snapshot) -> Cause | None:
 
 def _in_wait_container(pod: Object) -> bool:
     statuses = at(pod, "status", "initContainerStatuses") or []
-    return any(status.get("name") == "wait-gcs-ready" and at(status, "state", "running") for status in statuses)
+    return any(
+        status.get("name") == "wait-gcs-ready" and at(status, "state", "running") is not None for status in statuses
+    )
 
 
 def not_ready_by_design(snapshot: Snapshot) -> Cause | None:
