@@ -1,5 +1,6 @@
 """The table of commands, in the order a user meets them, and the way from an error to an exit code."""
 
+import functools
 import importlib
 import json
 import os
@@ -10,6 +11,8 @@ from sdctl import __version__
 from sdctl.errors import Interrupted, InvalidRequest, SdctlError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from typer import Typer
 
 # A command's module (with its function `command`) and the help that `sdctl --help` shows without importing it.
@@ -64,8 +67,6 @@ def _invoke(argv: list[str]) -> int:
         context = getattr(error, "ctx", None)
         where = context.command_path if context is not None else "sdctl"
         raise InvalidRequest(error.format_message(), hint=f"`{where} --help` shows what it takes.") from None
-    if code == Interrupted.exit_code:  # Typer turns Ctrl-C into this code and says nothing
-        raise Interrupted("Interrupted.")
     return code if isinstance(code, int) else 0
 
 
@@ -89,9 +90,22 @@ def build_app(*verbs: str) -> "Typer":
             raise typer.Exit
 
     for name, (module, summary) in COMMANDS.items():
-        function = importlib.import_module(module).command if name in verbs else _placeholder
+        function = _interruptible(importlib.import_module(module).command) if name in verbs else _placeholder
         app.command(name, help=None if name in verbs else summary, short_help=summary)(function)
     return app
+
+
+def _interruptible(command: "Callable[..., int | None]") -> "Callable[..., int | None]":
+    """Tell Ctrl-C from a command that gives 130 itself, having said all there is: Typer makes both the same code."""
+
+    @functools.wraps(command)
+    def run_it(*args: object, **options: object) -> int | None:
+        try:
+            return command(*args, **options)
+        except KeyboardInterrupt:
+            raise Interrupted("Interrupted.") from None
+
+    return run_it
 
 
 def _placeholder() -> None:
