@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import gevent
 from geventhttpclient import HTTPClient
-from geventhttpclient.response import HTTPConnectionClosed
+from geventhttpclient.response import HTTPParseError
 
 from loadtests import images
 from loadtests.job import RECORDS_VARIABLE, Job, Prompt
@@ -110,7 +110,7 @@ class Requests:
         except gevent.Timeout:
             record["outcome"] = "timed_out"
             self._renew()
-        except (OSError, HTTPConnectionClosed, ValueError) as error:
+        except (OSError, HTTPParseError, ValueError) as error:
             record |= {"outcome": "connection_lost", "error": f"{type(error).__name__}: {error}"[:200]}
             self._renew()
         finally:

@@ -3,9 +3,11 @@
 import contextlib
 import itertools
 import os
+import signal
 from typing import Any
 
 import gevent
+import gevent.event
 import gevent.pool
 from locust import LoadTestShape, User, constant, events, task
 from locust.env import Environment
@@ -17,6 +19,10 @@ from loadtests.job import CONFIG_VARIABLE, load
 JOB = load()
 EMIT = emitter()
 _streams = itertools.count()
+# Locust's own end on SIGTERM kills requests in flight; the end of a plan lets them finish, so a stop is made to be one.
+STOP = gevent.event.Event()
+if CONFIG_VARIABLE in os.environ:
+    gevent.signal_handler(signal.SIGUSR1, STOP.set)
 
 
 def _told(environment: Environment, record: dict[str, Any]) -> None:
@@ -65,7 +71,8 @@ class ArrivalUser(User):  # type: ignore[misc]
         try:
             for offset in JOB.arrivals:
                 due = started + offset
-                gevent.sleep(max(0.0, due - now()))
+                if STOP.wait(timeout=max(0.0, due - now())):
+                    break
                 flying.add(gevent.spawn(self._one, idle, host, next(mix), due))
             flying.join(timeout=JOB.grace_s)
         finally:
@@ -86,7 +93,7 @@ if os.environ.get(CONFIG_VARIABLE) and JOB.stages:
 
         def tick(self) -> tuple[int, float] | None:
             elapsed = self.get_run_time()
-            for users, rate, seconds in JOB.stages:
+            for users, rate, seconds in () if STOP.is_set() else JOB.stages:
                 if elapsed < seconds:
                     return users, rate
                 elapsed -= seconds

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sdctl.errors import InvalidRequest, SdctlError, SloMissed
+from sdctl.errors import Interrupted, InvalidRequest, SdctlError, SloMissed
 from sdctl.loadtest import comparison, cost, mix, plan, records, results
 from sdctl.loadtest.run import LoadTest, Settings
 from sdctl.loadtest.told import told
@@ -78,12 +78,12 @@ def command(
     token_file: TokenFileOption = "",
     ca_file: CaFileOption = "",
     as_json: JsonOption = False,
-) -> None:
+) -> int:
     """Run a burst of users; show what it did to replicas and nodes, and write a report."""
     shown = Output(as_json=as_json)
     if report:
         _again(report, compare, shown)
-        return
+        return 0
     seconds = duration(run_time, "--run-time")
     if rate:
         load = plan.open_loop(plan.rate(rate), arrivals, seconds, seed)
@@ -117,7 +117,7 @@ def command(
     )
     shown.info(f"Load on {chosen.name}: {load.describe()}")
     summary = LoadTest(chosen, settings, shown).run()
-    _show(summary, settings.folder, other, shown)
+    return _show(summary, settings.folder, other, shown)
 
 
 def _positive(value: float | None, option: str) -> float | None:
@@ -126,8 +126,8 @@ def _positive(value: float | None, option: str) -> float | None:
     return value
 
 
-def _show(summary: dict[str, Any], folder: Path, other: dict[str, Any] | None, shown: Output) -> None:
-    """Print the result once; a failed run ends with its exit code, its error inside the one JSON document."""
+def _show(summary: dict[str, Any], folder: Path, other: dict[str, Any] | None, shown: Output) -> int:
+    """Print the result once and give the exit code; a failed run has its error inside the one JSON document."""
     failure = _failure(summary)
     document = {"folder": str(folder), "report": str(folder / results.REPORT), **summary}
     if other is not None:
@@ -141,9 +141,8 @@ def _show(summary: dict[str, Any], folder: Path, other: dict[str, Any] | None, s
         shown.result({}, lambda: _beside(summary, other, shown))
     if failure is not None:
         shown.info(f"Error: {failure.message}")
-        raise typer.Exit(failure.exit_code)
-    if summary["interrupted"]:
-        raise typer.Exit(130)
+        return failure.exit_code
+    return Interrupted.exit_code if summary["interrupted"] else 0
 
 
 def _failure(summary: dict[str, Any]) -> SdctlError | None:

@@ -56,7 +56,7 @@ class Child:
     def stop(self) -> None:
         """Ask for a clean end: requests in flight get the grace time."""
         with contextlib.suppress(ProcessLookupError):
-            self._process.send_signal(signal.SIGTERM)
+            self._process.send_signal(signal.SIGUSR1)
 
     def kill(self) -> None:
         """End it at once; what was in flight is booked as unfinished by the ledger."""

@@ -95,18 +95,24 @@ def open_loop(rate_per_s: float, arrivals: str, run_time_s: float, seed: int) ->
         raise InvalidRequest(f"--arrivals {arrivals} is not known.", hint="Use poisson or constant.")
     if rate_per_s * run_time_s > MAX_ARRIVALS:
         raise InvalidRequest(f"That is over {MAX_ARRIVALS:,} requests.", hint="Lower --rate or --run-time.")
-    times: list[float] = []
-    source = random.Random(seed)  # noqa: S311 - repeatable load, not secrets
-    moment = 0.0
-    while True:
-        moment += source.expovariate(rate_per_s) if arrivals == "poisson" else 1.0 / rate_per_s
-        if moment > run_time_s:
-            break
-        times.append(moment)
+    if arrivals == "constant":
+        times = [number / rate_per_s for number in range(1, int(run_time_s * rate_per_s + 1e-9) + 1)]
+    else:
+        times = _poisson(rate_per_s, run_time_s, seed)
     if not times:
         raise InvalidRequest("No request falls into the run time.", hint="Raise --rate or --run-time.")
     kind = "poisson" if arrivals == "poisson" else "constant-rate"
     return Plan(kind, arrivals=tuple(times), run_time_s=run_time_s)
+
+
+def _poisson(rate_per_s: float, run_time_s: float, seed: int) -> list[float]:
+    source = random.Random(seed)  # noqa: S311 - repeatable load, not secrets
+    times: list[float] = []
+    moment = source.expovariate(rate_per_s)
+    while moment <= run_time_s:
+        times.append(moment)
+        moment += source.expovariate(rate_per_s)
+    return times
 
 
 def rate(text: str) -> float:

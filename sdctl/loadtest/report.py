@@ -26,6 +26,7 @@ font:16px/1.5 system-ui,sans-serif}h1{font-size:1.5rem;margin:.2rem 0}h2{font-si
 .cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:.6rem}
 .card{background:var(--card);border-radius:8px;padding:.6rem .8rem}.card b{display:block;font-size:1.35rem}
 .card span,.dim{color:var(--dim);font-size:.9rem}.bad{color:var(--bad)}
+.wide{overflow-x:auto}.wide .chart{min-width:700px}
 .chart{width:100%;height:auto;font:12px system-ui,sans-serif}.chart text{fill:var(--fg)}
 .chart .n{text-anchor:end;fill:var(--dim)}
 .chart .none{fill:var(--dim)}
@@ -57,7 +58,7 @@ def render(
         f'<link rel=icon href="data:,"><style>{STYLE}</style></head><body><main>',
         _head(summary),
         "<h2>Over time</h2>",
-        column(_panels(summary, every, transitions), _bands(summary), begin=begin, end=end),
+        _wide(column(_panels(summary, every, transitions), _bands(summary), begin=begin, end=end)),
         _lanes(summary, begin, end),
         _latency(summary, every),
         _outcomes(summary),
@@ -104,6 +105,11 @@ def _head(summary: Mapping[str, Any]) -> str:
         f"<h1>Load test of {escape(str(summary['target']))}</h1><p>{escape(summary['plan'])}</p>"
         f"<div class=cards>{body}</div>" + (f"<ul>{slo}{noted}</ul>" if slo or noted else "")
     )
+
+
+def _wide(chart: str) -> str:
+    """A chart that a phone scrolls sideways, so that its text stays readable."""
+    return f'<div class=wide tabindex=0 role=group aria-label="Chart, scrolls sideways">{chart}</div>'
 
 
 def _number(value: Any, unit: str) -> str:
@@ -185,12 +191,14 @@ def _lanes(summary: Mapping[str, Any], begin: float, end: float) -> str:
         + [seconds(lane["first_request_penalty_s"])]
         for lane in rows
     ]
-    return f"<h2>New replicas</h2>{lanes(drawn, begin=begin, end=end)}{table(head, body, 'The phases as a table')}"
+    return (
+        f"<h2>New replicas</h2>{_wide(lanes(drawn, begin=begin, end=end))}{table(head, body, 'The phases as a table')}"
+    )
 
 
 def _latency(summary: Mapping[str, Any], every: Sequence[Record]) -> str:
     rows = [[name, seconds(value)] for name, value in summary["latency_s"].items()]
-    chart = histogram(records.latencies(every))
+    chart = _wide(histogram(records.latencies(every)))
     return f"<h2>Latency of good images</h2>{chart}{table(['quantile', 'latency'], rows, 'The quantiles as a table')}"
 
 
@@ -216,7 +224,7 @@ def _scaling(summary: Mapping[str, Any]) -> str:
     if money["why"]:
         lines.append(f"<p class=dim>Cost: {escape(money['why'])}.</p>")
     rows = [
-        [n["name"], n["instance_type"], n["capacity_type"], seconds(n["end"] - n["begin"]), _value(n["cost_usd"])]
+        [n["name"], n["instance_type"], n["capacity_type"], seconds(n["end"] - n["begin"]), _number(n["cost_usd"], "")]
         for n in money["nodes"]
     ]
     priced = table(["node", "type", "capacity", "paid time", "USD"], rows) if rows else ""

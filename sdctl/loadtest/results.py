@@ -55,11 +55,18 @@ class Results:
         except OSError as error:
             self.trouble = f"{name} could not be written on: {error.strerror}"
 
+    def close(self) -> None:
+        """Close the raw files; what cannot be flushed is trouble too."""
+        for file in self._files.values():
+            try:
+                file.close()
+            except OSError as error:
+                self.trouble = self.trouble or f"a file could not be closed: {error.strerror}"
+
     def finish(self, summary: Mapping[str, Any], records: list[Record], changes: list[Transition]) -> None:
         """Write summary.json and report.html; trouble is kept in `trouble`, since the figures are in memory."""
+        self.close()
         try:
-            for file in self._files.values():
-                file.close()
             (self.folder / SUMMARY).write_text(json.dumps(summary, indent=1), encoding="utf-8")
             page = render(summary, records, changes, samples(self.folder))
             (self.folder / REPORT).write_text(page, encoding="utf-8")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sdctl.errors import SdctlError
+from sdctl.errors import Interrupted, SdctlError
 from sdctl.loadtest.child import Child
 from sdctl.loadtest.live import Live
 from sdctl.loadtest.plan import Plan, Stage
@@ -137,6 +137,8 @@ class LoadTest:
             code = child.close()
             reader.join(timeout=10)
             ledger.close()
+            if ledger.started is None and self._interrupted:
+                raise Interrupted("Interrupted before any request was sent.")
             if ledger.started is None:
                 raise SdctlError("The load generator did not start.", hint=child.explain()[-600:])
             if code not in (0, 1) and not self._interrupted:  # 1: requests failed, which the records tell
@@ -171,7 +173,7 @@ class LoadTest:
         def interrupted(_number: int, _frame: types.FrameType | None) -> None:
             self._interrupted += 1
             self._live.phase = "stopping"
-            (child.stop if self._interrupted == 1 else child.kill)()
+            (child.stop if self._interrupted == 1 and self._ledger.started else child.kill)()
 
         if threading.current_thread() is not threading.main_thread():
             yield
