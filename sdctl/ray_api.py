@@ -7,6 +7,7 @@ from typing import Any, Self
 from urllib.parse import quote, urlencode
 
 from sdctl import service
+from sdctl.answers import Answer
 from sdctl.errors import InvalidRequest, NotAllowed, NotFound, SdctlError, Unreachable
 from sdctl.retry import Again
 from sdctl.targets.base import Endpoint
@@ -146,14 +147,14 @@ class RayApi:
 
     def _ask(
         self, method: str, path: str, *, body: Mapping[str, Any] | None = None, timeout_s: float = READ_S
-    ) -> service.Answer:
+    ) -> Answer:
         try:
             return service.exchange(self._client, method, path, json=body, timeout_s=timeout_s)
         except Again as again:
             raise again.error from None
 
 
-def _check(answer: service.Answer, what: str) -> None:
+def _check(answer: Answer, what: str) -> None:
     if answer.status < 400:
         return
     if answer.status in (401, 403):
@@ -170,7 +171,7 @@ def _check(answer: service.Answer, what: str) -> None:
     )
 
 
-def _reason(answer: service.Answer) -> str:
+def _reason(answer: Answer) -> str:
     text = answer.body.decode("utf-8", "replace").strip()
     return text if len(text) <= 2000 else text[:1000] + " … " + text[-1000:]
 
