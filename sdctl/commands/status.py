@@ -55,7 +55,10 @@ def watch_status(target: Target, output: Output) -> int:
     """Show the status again and again: redrawn in a terminal, else printed when it changes; ends by Ctrl-C."""
     if output.as_json or not output.live:
         for status in _changes(target):
-            output.result(status.to_json(), lambda status=status: show.status_view(output, status))  # type: ignore[misc]
+            if output.as_json:
+                output.json_line(status.to_json())
+            else:
+                output.console().print(show.status_view(output, status))
         return 0
     latest = target.status()
     with output.redrawn(lambda: show.status_view(output, latest), on_stdout=True):

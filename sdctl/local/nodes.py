@@ -8,6 +8,8 @@ NODE_TYPE = "gpu"
 HEAD_TYPE = "ray.head.default"
 HEAD_ID = "fffffffffffffffffffffffffffffffffffffffffffffffffff00000"
 IDLE_MINUTES = 0.1
+# Named by its class: Ray's short name for it (`fake_multinode`) wants a file of defaults that Ray's wheel lacks.
+PROVIDER = "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider"
 
 VARIABLES = {
     "RAY_FAKE_CLUSTER": "1",
@@ -18,14 +20,20 @@ VARIABLES = {
 }
 
 
-def autoscaling_config(bounds: tuple[int, int], head_cpus: int) -> dict[str, Any]:
+def autoscaling_config(bounds: tuple[int, int], gcs_port: int, head_cpus: int) -> dict[str, Any]:
     """The cluster file for Ray's autoscaler: a head without a GPU and a node type with one logical GPU."""
     low, high = bounds
     empty_lists = ("setup_commands", "head_setup_commands", "worker_setup_commands", "initialization_commands")
     return {
         "cluster_name": "sdctl-local",
         "max_workers": high,
-        "provider": {"type": "fake_multinode", "head_node_id": HEAD_ID, "launch_multiple": True},
+        "provider": {
+            "type": "external",
+            "module": PROVIDER,
+            "gcs_address": f"127.0.0.1:{gcs_port}",
+            "head_node_id": HEAD_ID,
+            "launch_multiple": True,
+        },
         "available_node_types": {
             HEAD_TYPE: {"resources": {"CPU": head_cpus}, "node_config": {}, "max_workers": 0},
             NODE_TYPE: {"resources": {"CPU": 1, "GPU": 1}, "node_config": {}, "min_workers": low, "max_workers": high},
@@ -46,8 +54,16 @@ def autoscaling_config(bounds: tuple[int, int], head_cpus: int) -> dict[str, Any
     }
 
 
-def write_config(folder: str, bounds: tuple[int, int], head_cpus: int = 2) -> Path:
+def write_config(folder: str, bounds: tuple[int, int], gcs_port: int, head_cpus: int) -> Path:
     """Write the cluster file below `folder`; JSON is YAML too."""
     path = Path(folder, "autoscaling.yaml")
-    path.write_text(json.dumps(autoscaling_config(bounds, head_cpus), indent=1), encoding="utf-8")
+    path.write_text(json.dumps(autoscaling_config(bounds, gcs_port, head_cpus), indent=1), encoding="utf-8")
     return path
+
+
+def title(node_id: str) -> str:
+    """`gpu-1` for the first simulated node and `head` for their head; empty for a real node's id."""
+    if not node_id.startswith(HEAD_ID[:-5]):
+        return ""
+    number = int(node_id[-5:], 16)
+    return f"gpu-{number}" if number else "head"

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from sdctl.errors import SdctlError, TimedOut, Unreachable
@@ -54,13 +55,22 @@ def environment(outer: Mapping[str, str], folder: str, token_file: Path) -> dict
     }
 
 
-def arguments(folder: str, dashboard_port: int, agent_port: int, cpus: int) -> list[str]:
+@dataclass(frozen=True)
+class Ports:
+    """The ports of Ray that are fixed when it starts; all others Ray finds by itself."""
+
+    gcs: int
+    dashboard: int
+    agent: int
+
+
+def arguments(folder: str, used: Ports, cpus: int) -> list[str]:
     """The command that starts Ray's head, for this Python."""
     return [
         *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--disable-usage-stats"),
-        *("--port=0", "--min-worker-port=0", "--max-worker-port=0"),
-        f"--dashboard-agent-listen-port={agent_port}",
-        *("--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard_port}"),
+        *(f"--port={used.gcs}", "--min-worker-port=0", "--max-worker-port=0"),
+        f"--dashboard-agent-listen-port={used.agent}",
+        *("--dashboard-host=127.0.0.1", f"--dashboard-port={used.dashboard}"),
         *(f"--temp-dir={folder}", f"--num-cpus={cpus}", f"--object-store-memory={OBJECT_STORE_BYTES}"),
         *("--include-log-monitor=false", "--log-style=record", "--log-color=false"),
     ]
@@ -68,15 +78,16 @@ def arguments(folder: str, dashboard_port: int, agent_port: int, cpus: int) -> l
 
 def spawn(kept: Record) -> tuple[Record, "subprocess.Popen[bytes]"]:
     """Begin to start Ray for a record; the record that comes back knows the process and the dashboard's port."""
-    dashboard_port, agent_port = ports.free(2)
-    command = arguments(kept.folder, dashboard_port, agent_port, cpus=max(2, os.cpu_count() or 1))
+    used = Ports(*ports.free(3))
+    cpus = max(2, os.cpu_count() or 1)
+    command = arguments(kept.folder, used, cpus)
     variables = environment(os.environ, kept.folder, record.token_path())
     if kept.gpu_nodes:
-        command.append(f"--autoscaling-config={nodes.write_config(kept.folder, kept.gpu_nodes)}")
+        command.append(f"--autoscaling-config={nodes.write_config(kept.folder, kept.gpu_nodes, used.gcs, cpus)}")
         variables |= nodes.VARIABLES
     else:
-        command += ["--no-monitor"]  # Ray's autoscaler has nothing to scale here
-    kept = kept.with_(dashboard_port=dashboard_port)
+        command.append("--no-monitor")  # Ray's autoscaler has nothing to scale here
+    kept = kept.with_(dashboard_port=used.dashboard)
     with Path(kept.folder, "ray-start.log").open("wb") as log:
         process = subprocess.Popen(
             command,

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from sdctl.errors import NotFound, SdctlError, Unreachable
-from sdctl.local import checks, config, health, lifecycle, logs, processes, ray_start, record
+from sdctl.local import checks, config, health, lifecycle, logs, nodes, processes, ray_start, record
 from sdctl.local.record import Record
 from sdctl.local.stages import PHASES, Stages
 from sdctl.ray_api import RayApi, RayNode, ServeState
@@ -66,7 +66,7 @@ class LocalTarget:
         except SdctlError as error:
             return self._describe_dead(kept, error)
 
-    def _describe(self, kept: Record, now: ServeState, nodes: tuple[RayNode, ...]) -> ServiceStatus:
+    def _describe(self, kept: Record, now: ServeState, found: tuple[RayNode, ...]) -> ServiceStatus:
         answer = health.healthz(kept) if health.is_running(now) else (0, {})
         state, reason, hint = _judge(kept, now, answer)
         application = next(iter(now.applications.values()), None)
@@ -81,7 +81,7 @@ class LocalTarget:
             dashboard_url=ray_start.endpoint(kept).url,
             replicas_target=generator.target if generator else None,
             replicas_running=generator.running if generator else None,
-            nodes=tuple(_node(node) for node in nodes if node.state == "ALIVE"),
+            nodes=tuple(_node(node) for node in found if node.state == "ALIVE"),
             details=self._details(kept, answer[1]),
         )
 
@@ -159,5 +159,5 @@ def _judge(kept: Record, now: ServeState, answer: tuple[int, Mapping[str, Any]])
 
 
 def _node(node: RayNode) -> Node:
-    kind = "head" if node.is_head else "simulated GPU node"
-    return Node(node.id[:12], kind, node.state, float(node.resources.get("GPU", 0)), node.message)
+    name, kind = nodes.title(node.id), "head" if node.is_head else "simulated GPU node"
+    return Node(name or node.id[:12], kind, node.state, float(node.resources.get("GPU", 0)), node.message)
