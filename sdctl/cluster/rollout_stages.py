@@ -85,7 +85,7 @@ def _progress(pod: Object) -> tuple[bool, bool, bool]:
 def _joined(worker: Object) -> bool:
     """KubeRay's init container waits for the head, so a started Ray container has joined it."""
     own = at(worker, "status", "containerStatuses") or []
-    return is_true(worker, "Ready") or any(at(one, "state", "running") for one in own)
+    return is_true(worker, "Ready") or any(at(one, "state", "running") is not None for one in own)
 
 
 def _called(pod: Object | None) -> str:
@@ -99,7 +99,9 @@ def _node(snapshot: Snapshot, worker: Object | None) -> str:
 
 
 def _pulled(worker: Object | None) -> bool:
-    return any(status.get("imageID") or at(status, "state", "running") for status in containers(worker or {}))
+    return any(
+        status.get("imageID") or at(status, "state", "running") is not None for status in containers(worker or {})
+    )
 
 
 def _pulling(snapshot: Snapshot, worker: Object | None) -> str:

@@ -24,9 +24,15 @@ _Dumper.add_representer(str, _text)
 
 
 def to_yaml(*documents: Object) -> str:
-    """The documents as one YAML stream, keys in their order."""
-    dumped = (yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=120) for document in documents)
-    return "---\n".join(dumped)
+    """The documents as one YAML stream, keys in their order; a Secret as a comment, lest its mask be applied."""
+    return "---\n".join(_dumped(document) for document in documents)
+
+
+def _dumped(document: Object) -> str:
+    text = yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=120)
+    if document.get("kind") == "Secret":
+        return "".join(f"# {line}\n" for line in text.splitlines())
+    return text
 
 
 def masked(document: Object) -> Object:

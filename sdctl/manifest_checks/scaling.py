@@ -133,7 +133,8 @@ def _requests(subject: Subject, path: Path, deployment: Object) -> Iterator[Find
             "target_ongoing_requests",
         )
     application = _application(subject, path)
-    if of_replica(deployment).gpus > 0 and ongoing is None and not is_ours(application):
+    meant = ongoing if ongoing is not None else number(deployment.get("max_concurrent_queries"))
+    if of_replica(deployment).gpus > 0 and meant is None and not is_ours(application):
         yield subject.warn(
             f"{named} has no max_ongoing_requests",
             "Serve's default lets 5 requests into one replica at once, and diffusers' pipelines are not thread-safe.",

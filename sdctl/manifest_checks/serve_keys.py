@@ -95,7 +95,22 @@ def _dead(subject: Subject, where: str, key: str, path: Path) -> Finding:
         return subject.fail(
             f"{where}: {key}", "is a dead key: it is ignored, and the default holds.", f"Use {replacement}.", *path
         )
-    every = TOP | HTTP | APPLICATION | DEPLOYMENT | ACTOR | SCALING
-    near = difflib.get_close_matches(key, sorted(every), n=1, cutoff=0.75)
-    fix = f"Did you mean {near[0]}?" if near else "Remove it."
-    return subject.fail(f"{where}: {key}", "is no key that Ray Serve knows there: it would be ignored.", fix, *path)
+    return subject.fail(
+        f"{where}: {key}", "is no key that Ray Serve knows there: it would be ignored.", _fix(key), *path
+    )
+
+
+def _fix(key: str) -> str:
+    levels = {
+        "the top": TOP,
+        "http_options": HTTP,
+        "the application": APPLICATION,
+        "the deployment": DEPLOYMENT,
+        "ray_actor_options": ACTOR,
+        "autoscaling_config": SCALING,
+    }
+    for level, keys in levels.items():
+        if key in keys:
+            return f"It belongs to {level}."
+    near = difflib.get_close_matches(key, sorted(frozenset().union(*levels.values())), n=1, cutoff=0.75)
+    return f"Did you mean {near[0]}?" if near else "Remove it."

@@ -89,7 +89,7 @@ def _ray(subject: Subject) -> Iterator[Finding]:
             "Use Ray 2.54 or newer.",
             *where,
         )
-    if ray < OLDEST_SAFE:
+    elif ray < OLDEST_SAFE:
         yield subject.warn(
             f"rayVersion {text}",
             "is below 2.54: web pages can shut Serve down through the dashboard (CVE-2026-27482).",
