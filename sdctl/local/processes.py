@@ -187,10 +187,10 @@ def kill(identity: Identity) -> None:
 
 
 def label(process: Process) -> str:
-    """What to call a process: Ray's title, or the program's name, with its number."""
-    words = process.command.split()
-    name = next((Path(word).name for word in words if word and not word.startswith("-")), "process")
-    if words[1:2] and name.startswith("python"):
-        rest = [word for word in words[1:] if not word.startswith("-")]
-        name = Path(rest[0]).name if rest else name
+    """What to call a process: Ray's title, or the program's or script's name, with its number."""
+    words = process.command.split() or ["process"]
+    name = Path(words[0]).name
+    if name.startswith("python"):
+        script = next((word for word in words[1:] if not word.startswith("-")), "")
+        name = Path(script).name if "-c" not in words[:4] and script else name
     return f"{name} ({process.pid})"

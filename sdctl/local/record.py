@@ -68,7 +68,8 @@ def create() -> Record:
         if owner.st_uid != os.getuid() or base.is_symlink():
             raise SdctlError(f"{base} belongs to somebody else.", hint="Have it removed; sdctl makes its own.")
         base.chmod(0o700)
-        (base / identifier / "tmp").mkdir(parents=True, mode=0o700)
+        (base / identifier).mkdir(mode=0o700)
+        (base / identifier / "tmp").mkdir(mode=0o700)
         record = Record(identifier, str(base / identifier), boot_id()).with_()
         _write_token()
     except OSError as error:
