@@ -99,7 +99,7 @@ def error(answer: Answer, where: str) -> SdctlError | Again:
         return _not_found(found, where, said)
     if 400 <= status < 500:
         option = OPTIONS.get(found.param, f"--{found.param}") if found.param else "the request"
-        return FieldRefused(f"{where} refuses {option}{said}", hint="`sdctl imagine --help`.", field=found.param)
+        return FieldRefused(f"{where} refuses {option}{said}", hint="See `sdctl imagine --help`.", field=found.param)
     return _server_error(answer, found, where, said)
 
 

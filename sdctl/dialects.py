@@ -74,8 +74,11 @@ def check(ask: ImageAsk) -> None:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         name = str(first["loc"][-1]) if first["loc"] else ""
-        option = OPTIONS.get(name, f"--{name}")
-        raise InvalidRequest(f"Not valid: {option}. {first['msg']}.", hint="`sdctl imagine --help`.") from None
+        option, problem = OPTIONS.get(name, f"--{name}"), first["msg"]
+        raise InvalidRequest(
+            f"{option[0].upper()}{option[1:]} is not valid: {problem[0].lower()}{problem[1:]}.",
+            hint="See `sdctl imagine --help`.",
+        ) from None
 
 
 def detect(answer: Answer) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdctl.errors import InvalidRequest, NotAllowed, SdctlError
+from sdctl.errors import InvalidRequest, SdctlError
 
 FORMATS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
 SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}
@@ -78,7 +78,7 @@ def name_for(prompt: str, seed: int | None, *, private: bool) -> str:
 def save(place: Place, data: bytes, *, force: bool) -> Path:
     """Write a file whole or not at all and give its path; a place that is free moves on to the next free name.
 
-    Raises NotAllowed, InvalidRequest (it exists) or SdctlError (no space, …), with nothing left behind.
+    Raises InvalidRequest (it exists) or SdctlError (no right, no space, …), with nothing left behind.
     """
     path = place.path.resolve() if place.path.is_symlink() else place.path
     try:
@@ -133,7 +133,11 @@ def _claim(part: Path, path: Path) -> None:
 def _explained(error: OSError, path: Path) -> SdctlError:
     reason = error.strerror or str(error)
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return NotAllowed(f"{path} cannot be written: {reason}.", hint="Use -o with a folder that you may write to.")
+        return SdctlError(
+            f"{path} cannot be written: {reason}.",
+            hint="Use -o with a folder that you may write to.",
+            code="not_writable",
+        )
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return SdctlError(
             f"{path} was not written: {reason}.",

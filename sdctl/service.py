@@ -1,8 +1,10 @@
 """HTTP to the service and to Ray's dashboard: the only importer of httpx."""
 
 import ipaddress
+import socket
 import ssl
 import time
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,6 +18,7 @@ from sdctl.targets.base import Endpoint
 
 MAX_BODY_BYTES = 128 * 2**20  # a 2048 x 2048 PNG in base64 has at most 22 MB
 MAX_REDIRECTS = 5
+CONNECT_S = 10.0  # then the host is taken for unreachable
 GRACE_S = 5.0  # the service's own 504 should arrive before we give up waiting for it
 
 Client = httpx.Client
@@ -81,8 +84,10 @@ def exchange(
     Raises Again where a repetition may help (no connection, a dropped one), TimedOut, Unreachable (TLS, name, proxy),
     and SdctlError for a redirect to another host or an answer without end.
     """
-    request = client.build_request(method, path, json=json, headers=headers, timeout=timeout_s + GRACE_S)
-    deadline = time.monotonic() + timeout_s + GRACE_S
+    longest_s = timeout_s + GRACE_S
+    limits = httpx.Timeout(longest_s, connect=min(CONNECT_S, longest_s))
+    request = client.build_request(method, path, json=json, headers=headers, timeout=limits)
+    deadline = time.monotonic() + longest_s
     try:
         for _ in range(MAX_REDIRECTS):
             answer, following = _send(client, request, deadline)
@@ -148,16 +153,18 @@ def _translated(error: httpx.TransportError, client: httpx.Client, timeout_s: fl
             f"{where} did not answer within {timeout_s:.0f} s.",
             hint="`sdctl status` shows whether it is overloaded; --timeout waits longer.",
         )
-    if (cause := _tls_cause(error)) is not None:
+    if (refused := next((cause for cause in _causes(error) if isinstance(cause, ssl.SSLError)), None)) is not None:
         return Unreachable(
-            f"{where} has no valid certificate: {cause}.",
+            f"{where} has no valid certificate: {getattr(refused, 'verify_message', '') or refused}.",
             hint="Give its certificate authority with --ca-file, and check the host's name.",
             code="tls",
         )
     if isinstance(error, httpx.ProxyError):
         return Unreachable(f"The proxy on the way to {where} refuses: {error}.", hint="Check HTTPS_PROXY and NO_PROXY.")
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
-        unknown = "Name or service not known" in str(error) or "No address associated" in str(error)
+        unknown = any(
+            isinstance(cause, socket.gaierror) and cause.errno != socket.EAI_AGAIN for cause in _causes(error)
+        )
         gone = Unreachable(
             f"{where} cannot be reached: {error}.",
             hint="Check the URL." if unknown else "`sdctl status` shows whether the service runs.",
@@ -170,9 +177,7 @@ def _translated(error: httpx.TransportError, client: httpx.Client, timeout_s: fl
     return Again(dropped, reason="dropped the connection")
 
 
-def _tls_cause(error: BaseException | None) -> str | None:
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
-        if isinstance(error, ssl.SSLError):
-            return getattr(error, "verify_message", "") or getattr(error, "reason", "") or str(error)
+        yield error
         error = error.__cause__ or error.__context__
-    return None

@@ -3,6 +3,7 @@
 from dataclasses import asdict
 
 from sdctl.options import (
+    CaFileOption,
     ContextOption,
     JsonOption,
     KubeconfigOption,
@@ -26,12 +27,13 @@ def command(
     context: ContextOption = "",
     kubeconfig: KubeconfigOption = "",
     token_file: TokenFileOption = "",
+    ca_file: CaFileOption = "",
     as_json: JsonOption = False,
 ) -> int:
     """Check what the target needs and lacks, each with its fix; exit code 1 when a check fails."""
     output = Output(as_json=as_json)
     place = {"name": name, "namespace": namespace, "context": context, "kubeconfig": kubeconfig}
-    chosen = select(selection(target, local, **place, token_file=token_file))
+    chosen = select(selection(target, local, **place, token_file=token_file, ca_file=ca_file))
     output.info(f"Checking the target {chosen.name}.")
     findings = []
     for finding in chosen.doctor():

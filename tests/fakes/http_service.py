@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from PIL import Image, ImageDraw
 
@@ -115,7 +116,7 @@ class HttpService:
     def reply(self, seen: Seen) -> Reply:
         """The answer to one request."""
         self.seen.append(seen)
-        path = seen.path.partition("?")[0]
+        path = urlsplit(seen.path).path
         if seen.method == "POST":
             if self.script:
                 return self.script.popleft()

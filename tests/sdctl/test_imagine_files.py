@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sdctl import files
-from sdctl.errors import InvalidRequest, NotAllowed, SdctlError
+from sdctl.errors import InvalidRequest, SdctlError
 from sdctl.files import Place
 
 DATA = b"image" * 100
@@ -135,8 +135,9 @@ def test_a_folder_that_may_not_be_written_says_so(code: int, tmp_path: Path, mon
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(Path, "open", refused)
-    with pytest.raises(NotAllowed, match="cannot be written"):
+    with pytest.raises(SdctlError, match="cannot be written") as caught:
         files.save(Place(tmp_path / "x.png"), DATA, force=False)
+    assert caught.value.code == "not_writable"
     assert listing(tmp_path) == []
 
 

@@ -81,8 +81,8 @@ def test_a_receipt_is_replayed_and_options_change_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("ask", "option"),
     [
-        (ImageAsk(""), "the prompt"),
-        (ImageAsk("x" * 2001), "the prompt"),
+        (ImageAsk(""), "The prompt"),
+        (ImageAsk("x" * 2001), "The prompt"),
         (ImageAsk("secret", width=513, height=512), "--size"),
         (ImageAsk("secret", width=-8, height=-8), "--size"),
         (ImageAsk("secret", width=100_000, height=64), "--size"),
@@ -94,6 +94,6 @@ def test_a_receipt_is_replayed_and_options_change_it(tmp_path: Path) -> None:
     ],
 )
 def test_our_services_limits_are_checked_before_asking(ask: ImageAsk, option: str) -> None:
-    with pytest.raises(InvalidRequest, match=f"Not valid: {option}") as caught:
+    with pytest.raises(InvalidRequest, match=f"{option} is not valid") as caught:
         dialects.check(ask)
     assert "secret" not in caught.value.message

@@ -52,6 +52,8 @@ def test_the_receipt_comes_back_and_the_pixels_stay() -> None:
         assert image.tobytes() == Image.open(io.BytesIO(plain)).tobytes()
     assert receipt.from_json(json.loads(png.text(written)["sdctl"])) == FULL
     assert png.is_whole(written)
+    assert png.is_whole(written + b"something behind it")
+    assert not png.is_whole(written[:-1])
 
 
 def test_parameters_have_the_layout_that_other_tools_read() -> None:

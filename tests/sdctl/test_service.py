@@ -1,5 +1,6 @@
 """HTTP: what an exchange gives and raises, redirects, keys, proxies; the client code is real, the transport is not."""
 
+import socket
 import ssl
 from collections.abc import Callable, Iterator
 
@@ -10,6 +11,7 @@ from sdctl import service
 from sdctl.errors import InvalidRequest, NotFound, SdctlError, TimedOut, Unreachable
 from sdctl.retry import Again
 from sdctl.targets.base import Endpoint
+from tests.fakes.http_service import http_service
 
 URL = "https://images.example/team"
 Handler = Callable[[httpx.Request], httpx.Response]
@@ -71,6 +73,7 @@ def test_a_bad_certificate_is_not_tried_again() -> None:
 
 def test_an_unknown_name_is_not_tried_again() -> None:
     error = httpx.ConnectError("[Errno -2] Name or service not known")
+    error.__cause__ = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
     with pytest.raises(Unreachable, match="cannot be reached"):
         service.exchange(client(raising(error)), "GET", "/", timeout_s=5)
 
@@ -173,13 +176,17 @@ def test_loopback_is_recognised(url: str, loopback: bool) -> None:
     assert service.is_loopback(url) is loopback
 
 
+@pytest.mark.wire
 def test_proxies_come_from_the_environment_but_never_for_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
-    monkeypatch.setenv("HTTP_PROXY", "http://proxy.example:3128")
-    with service.http_client(Endpoint("https://images.example"), timeout_s=1) as away:
-        assert any(transport is not None for transport in away._mounts.values())
-    with service.http_client(Endpoint("http://127.0.0.1:8000"), timeout_s=1) as local:
-        assert local._mounts == {}
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with http_service() as proxy, http_service() as local:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        for url in ("http://images.invalid", local.url):
+            with service.http_client(Endpoint(url), timeout_s=60) as http:
+                assert service.exchange(http, "GET", "/healthz", timeout_s=60).status == 200
+        assert [seen.path for seen in proxy.seen] == ["http://images.invalid/healthz"]
+        assert [seen.path for seen in local.seen] == ["/healthz"]
 
 
 def test_what_http_cannot_carry_is_the_users_error(tmp_path: object) -> None:
