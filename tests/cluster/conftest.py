@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.cluster.control_plane import ControlPlane, binaries, namespaces, running
+from tests.cluster.standins.platform import Platform
 
 
 @pytest.fixture(scope="session")
@@ -29,3 +30,10 @@ def namespace(control_plane: ControlPlane) -> Iterator[str]:
     control_plane.start_apiserver()  # a test may have ended it
     namespaces.remove(control_plane, name)
     namespaces.remove_cluster_scoped(control_plane)
+
+
+@pytest.fixture
+def platform(control_plane: ControlPlane, namespace: str) -> Iterator[Platform]:
+    """Kubelet, scheduler, KubeRay and Karpenter at work in the namespace."""
+    with Platform(control_plane, namespace) as platform:
+        yield platform

@@ -76,7 +76,10 @@ def test_every_kind_is_served(control_plane: ControlPlane) -> None:
 
 
 def test_schemas_are_relaxed_only_where_an_old_server_needs_it() -> None:
-    keyed = {"x-kubernetes-list-map-keys": ["name", "port"], "items": {"properties": {"port": {"default": 1}}}}
+    keyed: dict[str, Any] = {
+        "x-kubernetes-list-map-keys": ["name", "port"],
+        "items": {"properties": {"port": {"default": 1}}},
+    }
     schema = {"x-kubernetes-validations": [{"rule": "true"}], "default": "", "kept": [{"default": 0}], "list": keyed}
     relaxed = definitions.relaxed(schema)
     assert relaxed == {"kept": [{"default": 0}], "list": {**keyed, "items": {**keyed["items"], "required": ["name"]}}}
@@ -124,7 +127,7 @@ def served(files: dict[str, bytes]) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(body or b"")
 
-        def log_message(self, format: str, *args: object) -> None:
+        def log_message(self, *args: object) -> None:
             """Say nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

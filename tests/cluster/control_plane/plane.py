@@ -13,7 +13,7 @@ import urllib3
 
 from tests.cluster.control_plane.process import Process, free_port
 
-USERS = 100  # with no rights until `user` gives some; the API server reads its tokens only when it starts
+USERS = 1000  # with no rights until `user` gives some; the API server reads its tokens only when it starts
 KEY_REQUEST = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", "/CN=127.0.0.1"]
 
 

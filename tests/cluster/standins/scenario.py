@@ -42,5 +42,6 @@ class Scenario:
     launch_error: str = (
         ""  # Launched=False with reason LaunchFailed, e.g. InsufficientInstanceCapacity, VcpuLimitExceeded
     )
+    node_class_error: str = ""  # NodePools and node classes are not ready, with this message
     never_registers: bool = False
     gpu_never_registers: bool = False  # the node comes up without its nvidia.com/gpu
