@@ -1,0 +1,110 @@
+"""The running local service: what listens, what commands say, what a killed replica costs."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc  # type: ignore[import-untyped]
+import httpx
+import pytest
+
+from sdctl.local import record
+from sdctl.local.health import reach
+from sdctl.ray_api import Replica
+from tests.local.cli import DEADLINE_S, kill, listeners, named, session, wait_for
+from tests.local.conftest import LocalService
+
+pytestmark = pytest.mark.ray
+LOOPBACK = ("127.0.0.1", "::ffff:127.0.0.1", "::1")
+
+
+def client(service: LocalService) -> httpx.Client:
+    return httpx.Client(base_url=service.url, headers=service.headers, timeout=DEADLINE_S, trust_env=False)
+
+
+def generators(service: LocalService, monkeypatch: pytest.MonkeyPatch) -> tuple[Replica, ...]:
+    monkeypatch.setenv("XDG_STATE_HOME", str(service.sdctl.state_home))
+    kept = record.load()
+    assert kept is not None
+    deployment = reach(kept).applications["stable-diffusion"].deployment("Generator")
+    assert deployment is not None
+    return tuple(replica for replica in deployment.replicas if replica.state == "RUNNING")
+
+
+def test_only_loopback_listens_but_for_serve_s_own_port_and_that_wants_the_token(local_service: LocalService) -> None:
+    members = session(local_service.sdctl.record["leader"]["pid"])
+    assert named(members, "raylet/raylet")
+    wide = {at: command for at, command in listeners(members).items() if at[0] not in LOOPBACK}
+    assert all("ray::ServeReplica" in command for command in wide.values()), wide
+    for _, port in wide:
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            call = channel.unary_unary("/ray.serve.ASGIService/HandleRequest")
+            with pytest.raises(grpc.RpcError) as refused:
+                call(b"", timeout=DEADLINE_S)
+        assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+def test_the_dashboard_wants_the_token_that_sdctl_gives(local_service: LocalService) -> None:
+    said = local_service.sdctl.json("dashboard", "--no-browser")
+    url = f"{said['url']}/api/serve/applications/"
+    assert httpx.get(url, trust_env=False).status_code == 401
+    allowed = httpx.get(url, headers={"Authorization": f"Bearer {said['token']}"}, trust_env=False, timeout=DEADLINE_S)
+    assert allowed.status_code == 200
+
+
+def test_status_logs_and_forward(local_service: LocalService) -> None:
+    status = local_service.sdctl.json("status")
+    assert (status["target"], status["name"], status["state"]) == ("local", "stable-diffusion", "ready")
+    assert status["endpoint"]["url"] == local_service.url
+    assert status["replicas"] == {"target": 1, "running": 1}
+    assert [node["kind"] for node in status["nodes"]] == ["head"]
+    assert {"Ray", "Serve", "import", "load", "first image"} <= set(status["details"]["phases_s"])
+    assert local_service.sdctl.json("forward")["serve"]["url"] == local_service.url
+    lines = [
+        json.loads(line) for line in local_service.sdctl("logs", "--local", "--role", "replica", "--json").splitlines()
+    ]
+    assert any("is ready" in line["text"] for line in lines)
+
+
+def test_deploying_the_same_again_changes_nothing(local_service: LocalService, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = generators(local_service, monkeypatch)
+    again = local_service.sdctl.json("deploy", "--replicas", "1")
+    assert again["details"]["changes"] == ["Nothing changed."]
+    assert again["endpoint"]["url"] == local_service.url
+    assert generators(local_service, monkeypatch) == before
+
+
+def test_other_bounds_change_the_replicas_and_keep_the_one_that_runs(
+    local_service: LocalService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {replica.id for replica in generators(local_service, monkeypatch)}
+    wider = local_service.sdctl.json("deploy", "--replicas", "1:2")
+    assert wider["details"]["changes"] == ["replicas: 1 → 1:2"]
+    assert before <= {replica.id for replica in generators(local_service, monkeypatch)}
+    local_service.sdctl.json("deploy", "--replicas", "1")
+
+
+def test_a_busy_port_is_refused_and_nothing_is_changed(local_service: LocalService) -> None:
+    taken = local_service.sdctl.record["dashboard_port"]
+    error = local_service.sdctl.json("deploy", "--replicas", "1", "--port", str(taken), code=1)["error"]
+    assert error["code"] == "port_used"
+    assert local_service.sdctl.json("status")["state"] == "ready"
+
+
+def test_a_request_outlives_the_replica_that_worked_on_it(
+    local_service: LocalService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (before,) = generators(local_service, monkeypatch)
+    assert before.pid is not None
+    wish: dict[str, Any] = {"prompt": "a red star on a blue background", "seed": 7, "num_inference_steps": 150}
+    with client(local_service) as http, ThreadPoolExecutor() as pool:
+        answer = pool.submit(http.post, "/imagine", json=wish)
+        wait_for(lambda: http.get("/healthz").json().get("in_flight"), "the request was in flight")
+        kill(before.pid)
+        response = answer.result(DEADLINE_S)
+        assert response.status_code == 200, response.text
+        assert response.content.startswith(b"\x89PNG")
+        assert response.headers["X-Seed"] == "7"
+        assert before.id not in response.headers["X-Replica"]
+        wait_for(lambda: http.get("/healthz").status_code == 200, "the service was ready again")
+    assert {replica.id for replica in generators(local_service, monkeypatch)} != {before.id}
