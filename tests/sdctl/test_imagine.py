@@ -240,6 +240,18 @@ def test_a_key_goes_along_from_the_environment_or_a_file(
     assert keys == ["Bearer from-environment", "Bearer from-file"]
 
 
+def test_a_proxy_is_used_and_a_key_in_the_clear_is_warned_of(
+    service: HttpService, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTP_PROXY", service.url)
+    monkeypatch.setenv("SDCTL_TOKEN", "k")
+    assert run(["imagine", "sun", "--target", "http://images.invalid", "-o", "x.png"]) == 0
+    assert service.posts[0].path == "http://images.invalid/imagine"
+    assert "the key travels in the clear" in capsys.readouterr().err
+
+
 def test_any_openai_server_will_do(capsys: pytest.CaptureFixture[str]) -> None:
     with http_service("openai") as other:
         assert run(["imagine", "sun", "--target", f"{other.url}/v1", "-o", "a.png", "--size", "64"]) == 0
