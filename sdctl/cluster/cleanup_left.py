@@ -31,7 +31,9 @@ def ray_left(snapshot: Snapshot) -> Iterator[Leftover]:
     if snapshot.rayservice is not None:
         yield Leftover("RayService", snapshot.name, _operator_or(snapshot, _finalizers(snapshot.rayservice)))
     for cluster in snapshot.rayclusters:
-        yield Leftover("RayCluster", name(cluster), _operator_or(snapshot, _finalizers(cluster)))
+        yield Leftover(
+            "RayCluster", name(cluster), _operator_or(snapshot, _finalizers(cluster) or _orphan(snapshot, cluster))
+        )
     nodes = {name(node): node for node in snapshot.nodes}
     for pod in snapshot.pods:
         yield Leftover("Pod", name(pod), _pod_reason(pod, nodes.get(str(at(pod, "spec", "nodeName")))))
@@ -40,6 +42,12 @@ def ray_left(snapshot: Snapshot) -> Iterator[Leftover]:
 def _finalizers(item: Object) -> str:
     names = ", ".join(at(item, "metadata", "finalizers") or [])
     return f"waits for its finalizer {names}" if names and deleting(item) else ""
+
+
+def _orphan(snapshot: Snapshot, cluster: Object) -> str:
+    if snapshot.rayservice is not None or deleting(cluster) or at(cluster, "metadata", "ownerReferences"):
+        return ""
+    return f"no RayService owns it: kubectl -n {snapshot.namespace} delete raycluster {name(cluster)}"
 
 
 def _operator_or(snapshot: Snapshot, why: str) -> str:

@@ -37,7 +37,7 @@ def doctor(cluster: Cluster, namespace: str, service: str) -> Iterator[Finding]:
     yield from _kuberay(cluster, snapshot)
     yield from _karpenter(cluster)
     yield _namespace(cluster, namespace)
-    yield from rights(cluster, namespace)
+    yield from rights(cluster, namespace, service)
     wanted = snapshot.rayservice or _packaged()
     yield from machines(snapshot, wanted)
     yield from quotas(Reader(cluster).items(QUOTAS, namespace), wanted)

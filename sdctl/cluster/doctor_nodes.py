@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from sdctl.cluster.diagnosis.machines import GPU_LABELS, GPU_PATIENCE_S
+from sdctl.cluster.diagnosis.nodes import PASSING_TAINTS
 from sdctl.cluster.objects import GPU, Object, age_s, at, condition, is_true, label, name, quantity
 from sdctl.cluster.snapshot import Snapshot
 from sdctl.targets.base import Finding
@@ -12,8 +13,6 @@ GPU_FIX = (
 )
 PLUGIN_FIX = "Install the NVIDIA device plugin, or the GPU operator."
 READER_FIX = "Ask for the reader role in manifests/rbac.yaml."
-# Nodes get these while they start or fail; Kubernetes takes them away itself.
-PASSING_TAINTS = ("node.kubernetes.io/", "karpenter.sh/", "node.cloudprovider.kubernetes.io/")
 
 
 def machines(snapshot: Snapshot, rayservice: Object) -> Iterator[Finding]:

@@ -31,15 +31,20 @@ from sdctl.targets.base import Finding
 
 @dataclass(frozen=True)
 class Right:
-    """One verb on one resource; `anywhere`: in all namespaces, or on what has none."""
+    """One verb on one resource; `anywhere`: in all namespaces, or on what has none.
+
+    `suffix` limits it to the object of that name after the service's: a role may name the Secrets that it opens.
+    """
 
     verb: str
     resource: Resource
     subresource: str = ""
     anywhere: bool = False
+    suffix: str = ""
 
     def __str__(self) -> str:
         title = self.resource.title + (f"/{self.subresource}" if self.subresource else "")
+        title += f" …{self.suffix}" if self.suffix else ""
         return f"{self.verb} {title}" + (" in all namespaces" if self.anywhere and self.resource.namespaced else "")
 
 
@@ -71,7 +76,7 @@ PURPOSES = (
     ),
     Purpose(
         "reach the service (imagine, loadtest, forward, dashboard)",
-        (*_rights(PODS, "get", "create", subresource="portforward"), *_rights(SECRETS, "get")),
+        (*_rights(PODS, "get", "create", subresource="portforward"), Right("get", SECRETS, suffix="-api-keys")),
     ),
     Purpose(
         "deploy",
@@ -86,7 +91,6 @@ PURPOSES = (
         "clean up",
         (
             *_rights(RAYSERVICES, "delete"),
-            *_rights(RAYCLUSTERS, "delete"),
             *_rights(SECRETS, "list", "delete"),
             *_rights(CONFIGMAPS, "list", "delete"),
         ),
@@ -121,11 +125,11 @@ PURPOSES = (
 )
 
 
-def rights(cluster: Cluster, namespace: str) -> Iterator[Finding]:
+def rights(cluster: Cluster, namespace: str, service: str) -> Iterator[Finding]:
     """One line for each purpose: ok, or what is missing; unknown where the server does not say."""
     with ThreadPoolExecutor(8, "sdctl-doctor") as pool:
         for purpose in PURPOSES:
-            answers = list(pool.map(lambda right: allowed(cluster, namespace, right), purpose.rights))
+            answers = list(pool.map(lambda right: allowed(cluster, namespace, service, right), purpose.rights))
             yield _judge(purpose, answers)
 
 
@@ -141,11 +145,13 @@ def _judge(purpose: Purpose, answers: list[bool | None]) -> Finding:
     return Finding("ok", what, f"{len(answers)} verbs")
 
 
-def allowed(cluster: Cluster, namespace: str, right: Right) -> bool | None:
+def allowed(cluster: Cluster, namespace: str, service: str, right: Right) -> bool | None:
     """Whether this user has the right; None where the server does not say."""
     attributes = {"verb": right.verb, "group": right.resource.group, "resource": right.resource.plural}
     if right.subresource:
         attributes["subresource"] = right.subresource
+    if right.suffix:
+        attributes["name"] = service + right.suffix
     if not right.anywhere:
         attributes["namespace"] = namespace
     review = {

@@ -1,5 +1,6 @@
 """Find the API server and its credentials, as kubectl does."""
 
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -30,4 +31,6 @@ def api_client(kubeconfig: str = "", context: str = "") -> Any:
         raise NotFound(f"The kubeconfig {files} cannot be used: {error}", hint="Check --context.") from None
     except (OSError, ValueError) as error:
         raise SdctlError(f"The kubeconfig {files} cannot be read: {error}", hint="Check the file.") from None
+    # Its retries would be told on stderr, one line each, before our one message.
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
     return client.ApiClient(settings)

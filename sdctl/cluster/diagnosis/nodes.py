@@ -25,6 +25,8 @@ from sdctl.cluster.objects import (
 from sdctl.cluster.snapshot import Snapshot
 
 SCHEDULER_PATIENCE_S = 90.0
+# Nodes get these while they start or fail; Kubernetes takes them away itself.
+PASSING_TAINTS = ("node.kubernetes.io/", "karpenter.sh/", "node.cloudprovider.kubernetes.io/")
 TAINT = re.compile(r"(?:untolerated taint(?:\(s\))? |did not tolerate taint(?: \(taint=)?)\{?([^},;\s)]+)")
 
 
@@ -109,7 +111,7 @@ def _untolerated(snapshot: Snapshot, stuck: Stuck) -> str:
     """The taint that keeps the pod away from the nodes that could serve it; empty where it is something else."""
     tolerated = {str(entry.get("key")) for entry in at(stuck.pod, "spec", "tolerations") or []}
     named = [found.split("=")[0].rstrip(":") for found in TAINT.findall(stuck.said)]
-    open_ = [key for key in named if key not in tolerated]
+    open_ = [key for key in named if key not in tolerated and not key.startswith(PASSING_TAINTS)]
     if gpus(stuck.pod):  # a control plane's taint is no reason: a GPU pod has no business there
         pools = [at(pool, "spec", "template", "spec", "taints") or [] for pool in snapshot.nodepools]
         of_gpus = [at(node, "spec", "taints") or [] for node in _gpu_nodes(snapshot)]

@@ -81,7 +81,7 @@ def missing_object(snapshot: Snapshot) -> Cause | None:
                 kind, wanted, key, key_kind, holder = found.groups()
                 what = f"{kind.capitalize()} {wanted}" if wanted else f"key {key} in {key_kind} {holder}"
                 return _missing(f"Pod {name(pod)} needs {what.replace('Configmap', 'ConfigMap')}, and it is not there.")
-    if snapshot.absent and not snapshot.pods:
+    if snapshot.absent and not any(is_head(pod) and is_true(pod, "Ready") for pod in snapshot.pods):
         return _missing(f"The pods need {', '.join(sorted(snapshot.absent))}, which is not there.")
     return None
 
