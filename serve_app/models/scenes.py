@@ -57,7 +57,7 @@ def default_colour(background: str | None) -> str:
 
 
 def is_held_out(thing: Thing, background: str) -> bool:
-    """Whether this colour × shape × background is kept from training; white backgrounds never are, being the default."""
+    """Whether this colour × shape × background is kept from training; white backgrounds, the default, never are."""
     if background == "white":
         return False
     digest = hashlib.sha256(f"{thing.colour} {thing.shape} {background}".encode()).digest()

@@ -8,7 +8,9 @@ from enum import Enum
 from serve_app.models.scenes import (
     OPPOSITE,
     PALETTE,
+    PLACES,
     SHAPES,
+    SIZES,
     Place,
     Scene,
     Thing,
@@ -35,45 +37,45 @@ class Role(Enum):
     UNKNOWN = "unknown"
 
 
-SYNONYMS: dict[Role, dict[str, str]] = {
-    Role.COLOUR: {
-        **{name: name for name in PALETTE},
-        **{
-            "grey": "gray",
-            "violet": "purple",
-            "turquoise": "cyan",
-            "aqua": "cyan",
-            "scarlet": "red",
-            "golden": "yellow",
-        },
-    },
-    Role.SHAPE: {
-        **{name: name for name in SHAPES},
-        **{"disc": "circle", "disk": "circle", "dot": "circle", "ball": "circle", "box": "square"},
-        **{"donut": "ring", "doughnut": "ring", "plus": "cross", "rhombus": "diamond"},
-    },
-    Role.SIZE: {
-        **{"small": "small", "little": "small", "tiny": "small", "medium": "medium"},
-        **{"large": "large", "big": "large", "huge": "large", "giant": "large"},
-    },
-    Role.PLACE: {
-        **{"left": "left", "right": "right", "top": "top", "bottom": "bottom"},
-        **{"above": "top", "below": "bottom", "upper": "top", "lower": "bottom", "under": "bottom"},
-    },
-    Role.GROUND: {word: word for word in ("background", "backdrop", "canvas")},
-    Role.BREAK: {word: word for word in (",", ";", ".", "!", "?", "and", "with", "on", "against", "beside", "next")},
-    Role.ARTICLE: {word: word for word in ("a", "an", "the", "one", "some")},
-    Role.FILLER: {
-        word: word
-        for word in (
-            "please draw paint show make create give me us i want would like to see can could you picture image drawing "
-            "painting photo of is that which it in at by for side part half edge middle center centre just simple plain "
-            "nice shape colored coloured color colour solid flat filled : - ' \""
-        ).split()
-    },
+ALSO = {
+    "red": "scarlet",
+    "yellow": "golden",
+    "purple": "violet",
+    "cyan": "turquoise aqua",
+    "gray": "grey",
+    "circle": "disc disk dot ball",
+    "square": "box",
+    "ring": "donut doughnut",
+    "cross": "plus",
+    "diamond": "rhombus",
+    "small": "little tiny",
+    "large": "big huge giant",
+    "top": "above upper",
+    "bottom": "below lower under",
+}
+OTHER_WORDS = {
+    Role.GROUND: "background backdrop canvas",
+    Role.BREAK: ", ; . ! ? and with on against beside next",
+    Role.ARTICLE: "a an the one some",
+    Role.FILLER: "please draw paint show make create give me us i want would like to see can could you picture image "
+    "drawing painting photo of is that which it in at by for side part half edge middle center centre just simple "
+    "plain nice shape colored coloured color colour solid flat filled : - ' \"",
+}
+
+
+def _with_synonyms(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    return {name: (name, *ALSO.get(name, "").split()) for name in names}
+
+
+WORDS: dict[Role, dict[str, tuple[str, ...]]] = {
+    Role.COLOUR: _with_synonyms(PALETTE),
+    Role.SHAPE: _with_synonyms(SHAPES),
+    Role.SIZE: _with_synonyms(SIZES),
+    Role.PLACE: _with_synonyms(PLACES),
+    **{role: {word: (word,) for word in words.split()} for role, words in OTHER_WORDS.items()},
 }
 ROLES: dict[str, tuple[Role, str]] = {
-    word: (role, meaning) for role, words in SYNONYMS.items() for word, meaning in words.items()
+    word: (role, meaning) for role, named in WORDS.items() for meaning, words in named.items() for word in words
 }
 KNOWN_WORDS = tuple(sorted(ROLES))
 

@@ -13,6 +13,7 @@ from diffusers import StableDiffusionPipeline
 from serve_app.models.train.assemble import assemble, save
 from serve_app.models.train.autoencoder import drawings, normalise_latents, train_autoencoder
 from serve_app.models.train.dataset import load_dataset
+from serve_app.models.train.decoder import train_decoder
 from serve_app.models.train.denoiser import train_denoiser
 from serve_app.models.train.plan import Plan
 
@@ -23,7 +24,8 @@ def train(work: Path, plan: Plan) -> tuple[StableDiffusionPipeline, dict[str, fl
     normalise_latents(autoencoder, drawings(min(plan.drawings, 512))[0])
     dataset, encoding = load_dataset(work, plan, autoencoder)
     denoiser, second = train_denoiser(work, plan, dataset)
-    seconds = {"autoencoder": first.seconds, "latents": encoding, "denoiser": second.seconds}
+    third = train_decoder(work, plan, autoencoder)
+    seconds = {stage.name: stage.seconds for stage in (first, second, third)} | {"latents": encoding}
     return assemble(autoencoder, denoiser), {stage: round(spent / 60, 1) for stage, spent in seconds.items()}
 
 

@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline
 
 from serve_app.models.train.components import new_scheduler, new_tokenizer
@@ -21,7 +20,7 @@ def assemble(autoencoder: AutoencoderKL, denoiser: Denoiser) -> StableDiffusionP
         vae=autoencoder,
         text_encoder=denoiser.text_encoder,
         tokenizer=new_tokenizer(),
-        unet=denoiser.unet.to(memory_format=torch.contiguous_format),
+        unet=denoiser.unet,
         scheduler=new_scheduler(),
         safety_checker=None,
         feature_extractor=None,

@@ -64,7 +64,8 @@ def crop(picture: np.ndarray, point: np.ndarray, side: int, rng: np.random.Gener
 
 def encode_mean(model: AutoencoderKL, images: Tensor) -> Tensor:
     """The latents' means; their variance is not used anywhere."""
-    return model.quant_conv(model.encoder(images))[:, :LATENT_CHANNELS]
+    moments: Tensor = model.quant_conv(model.encoder(images))
+    return moments[:, :LATENT_CHANNELS]
 
 
 def loss_of(model: AutoencoderKL, images: Tensor, noise: torch.Generator) -> Tensor:
@@ -74,7 +75,8 @@ def loss_of(model: AutoencoderKL, images: Tensor, noise: torch.Generator) -> Ten
         noisy = latents + LATENT_NOISE * torch.randn(latents.shape, generator=noise)
         decoded = model.decoder(model.post_quant_conv(noisy)).float()
     difference = decoded - images
-    return difference.square().mean() + 0.3 * difference.abs().mean() + LATENT_WEIGHT * latents.square().mean()
+    reconstruction: Tensor = difference.square().mean() + 0.3 * difference.abs().mean()
+    return reconstruction + LATENT_WEIGHT * latents.square().mean()
 
 
 def train_autoencoder(folder: Path, plan: Plan) -> tuple[AutoencoderKL, Stage]:
@@ -96,7 +98,7 @@ def train_autoencoder(folder: Path, plan: Plan) -> tuple[AutoencoderKL, Stage]:
             group["lr"] = learning_rate(step, plan.autoencoder_steps, plan.autoencoder_rate)
         loss = loss_of(model, to_tensor(images), torch_rng(rng))
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         if (step + 1) % plan.log_every == 0:

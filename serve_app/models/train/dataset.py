@@ -41,7 +41,7 @@ class Dataset:
 
 def counts(plan: Plan) -> dict[Size, int]:
     """How many scenes of each size."""
-    return {DEFAULT_SIZE: plan.scenes, **{size: plan.scenes // 12 for size in OTHER_SIZES}}
+    return {DEFAULT_SIZE: plan.scenes, **dict.fromkeys(OTHER_SIZES, plan.scenes // 12)}
 
 
 @torch.no_grad()

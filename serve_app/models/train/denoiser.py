@@ -17,7 +17,9 @@ from serve_app.models.train.progress import Stage, learning_rate, step_rng, torc
 
 SHARE_PURE_NOISE = 0.12  # colour and layout are decided at the first step
 AVERAGE_DECAY = 0.999
+HOLD = 0.6  # of the steps at the peak rate: a run can be made longer until then without any other change
 OBJECT_WEIGHT = 3.0  # objects cover a tenth of a picture
+OBJECT_CONTRAST = 0.5  # mean squared difference from the background's latents; flat areas vary by 0.2
 
 
 class Denoiser(nn.Module):
@@ -66,7 +68,7 @@ def draw_timesteps(count: int, rng: np.random.Generator, last: int) -> Tensor:
 
 def cell_weights(latents: Tensor) -> Tensor:
     """Weights of the latents' cells, objects above background, 1 on average; the corner is always background."""
-    is_object = (latents - latents[:, :, :1, :1]).square().mean(1, keepdim=True) > 0.05
+    is_object = (latents - latents[:, :, :1, :1]).square().mean(1, keepdim=True) > OBJECT_CONTRAST
     weights = 1 + (OBJECT_WEIGHT - 1) * is_object.float()
     return weights / weights.mean()
 
@@ -78,17 +80,18 @@ def loss_of(
     latents, tokens = batch
     noise = torch.randn(latents.shape, generator=torch_rng(rng))
     timesteps = draw_timesteps(len(latents), rng, scheduler.config.num_train_timesteps - 1)
-    noisy = scheduler.add_noise(latents, noise, timesteps).contiguous(memory_format=torch.channels_last)
+    noisy = scheduler.add_noise(latents, noise, timesteps)
     with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):  # flash attention is slower backwards
         prediction = model(noisy, timesteps, tokens).float()
     error = (prediction - scheduler.get_velocity(latents, noise, timesteps)).square()
-    return (error * cell_weights(latents)).mean()
+    weighted: Tensor = error * cell_weights(latents)
+    return weighted.mean()
 
 
 def train_denoiser(folder: Path, plan: Plan, dataset: Dataset) -> tuple[Denoiser, Stage]:
     """Train (or go on training) in `folder`; gives the model with its averaged weights, and its stage."""
     tokenizer, scheduler = new_tokenizer(), new_scheduler()
-    model = Denoiser(tokenizer).to(memory_format=torch.channels_last)
+    model = Denoiser(tokenizer)
     optimizer = torch.optim.AdamW(model.parameters(), lr=plan.denoiser_rate, betas=(0.9, 0.99), weight_decay=0.01)
     average = Average(model)
     stage = Stage(folder, "denoiser", {"model": model, "optimizer": optimizer, "average": average})
@@ -100,10 +103,10 @@ def train_denoiser(folder: Path, plan: Plan, dataset: Dataset) -> tuple[Denoiser
             prompts, padding="max_length", max_length=MAX_TOKENS, truncation=True, return_tensors="pt"
         ).input_ids
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, plan.denoiser_steps, plan.denoiser_rate)
+            group["lr"] = learning_rate(step, plan.denoiser_steps, plan.denoiser_rate, HOLD)
         loss = loss_of(model, scheduler, (latents, tokens), rng)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         average.update(model, step)

@@ -23,6 +23,8 @@ class Plan:
     denoiser_steps: int = 10500
     denoiser_rate: float = 1.2e-3
     batch: int = 32
+    decoder_steps: int = 1600
+    decoder_rate: float = 8e-4
     checkpoint_every: int = 500
     log_every: int = 100
 
@@ -35,6 +37,7 @@ TINY = Plan(
     scenes=12,
     denoiser_steps=4,
     batch=2,
+    decoder_steps=4,
     checkpoint_every=2,
     log_every=2,
 )

@@ -24,12 +24,13 @@ def torch_rng(rng: np.random.Generator) -> torch.Generator:
     return torch.Generator().manual_seed(int(rng.integers(2**62)))
 
 
-def learning_rate(step: int, steps: int, peak: float, warm_up: int = 200) -> float:
-    """Linear warm-up, then a cosine down to a hundredth of the peak."""
-    warm_up = min(warm_up, max(steps // 4, 1))
+def learning_rate(step: int, steps: int, peak: float, hold: float = 0.0) -> float:
+    """Linear warm-up, the peak until the share `hold` of the steps, then a cosine down to a hundredth of it."""
+    warm_up = min(200, max(steps // 4, 1))
     if step < warm_up:
         return peak * (step + 1) / warm_up
-    done = (step - warm_up) / max(steps - warm_up, 1)
+    start = max(warm_up, int(hold * steps))
+    done = max(step - start, 0) / max(steps - start, 1)
     return peak * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
 
 

@@ -27,13 +27,13 @@ def random_scene(rng: np.random.Generator, *, small: float = 0.25, held_out: boo
             background = "white"
         if not held_out and rng.random() < 0.015:
             return Scene((), background)
-        scene = Scene(_objects(rng, background, small), background)
+        scene = Scene(_objects(rng, small), background)
         unseen = [is_held_out(thing, background) for thing in scene.objects]
         if (unseen[0] if held_out else not any(unseen)) and _visible(scene):
             return scene
 
 
-def _objects(rng: np.random.Generator, background: str, small: float) -> tuple[Thing, ...]:
+def _objects(rng: np.random.Generator, small: float) -> tuple[Thing, ...]:
     two = rng.random() < 0.4  # held-out combinations reject more of these: about a third is left
     first: Place = "centre"
     if two:

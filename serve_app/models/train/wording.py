@@ -1,11 +1,9 @@
 """Many ways to ask for one scene; each reads back as that scene."""
 
-from itertools import groupby
-
 import numpy as np
 
 from serve_app.models.scenes import Scene, Thing, default_background
-from serve_app.models.shapes_language import MAX_WORDS, SYNONYMS, WORD, Role
+from serve_app.models.shapes_language import MAX_WORDS, WORD, WORDS, Role
 
 BEGINNINGS = (
     "please draw me",
@@ -31,10 +29,6 @@ ALONE = {
 BETWEEN = {"left": "to the left of", "right": "to the right of", "top": "above", "bottom": "below"}
 JOINS = ("and", "and", "and", ",", "with", "next to", "beside", ", and")
 NONSENSE = ("lovely", "shiny", "zorb", "7", "quickly", "wooden", "bright", "my", "friendly", "qux", "very", "cartoon")
-WORDS = {
-    role: {m: [w for w, _ in pairs] for m, pairs in groupby(sorted(words.items(), key=lambda p: p[1]), lambda p: p[1])}
-    for role, words in SYNONYMS.items()
-}
 
 
 def plain_wording(scene: Scene) -> str:
@@ -65,7 +59,7 @@ class Wording:
     def name(self, role: Role, meaning: str) -> str:
         """The word itself, or now and then one of its synonyms."""
         names = WORDS[role][meaning]
-        return meaning if meaning in names and self.chance(0.7) else self.pick(names)
+        return meaning if self.chance(0.7) else self.pick(names)
 
     def prompt(self, scene: Scene) -> str:
         """The scene in words; never more than the tokenizer takes."""
@@ -86,7 +80,7 @@ class Wording:
         """What is said of the background before and after the objects."""
         default = default_background(frozenset(thing.colour for thing in scene.objects))
         colour = self.name(Role.COLOUR, scene.background)
-        ground = self.name(Role.GROUND, self.pick(["background"] * 4 + ["backdrop", "canvas"]))
+        ground = self.pick(["background"] * 4 + ["backdrop", "canvas"])
         if not scene.objects:
             return self.pick([f"a {colour} {ground}", f"{colour} {ground}", f"just a plain {colour} {ground}"]), ""
         if scene.background == default and self.chance(0.5):
