@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sdctl import manifest
-from sdctl.errors import SdctlError, TimedOut
+from sdctl.errors import NotAllowed, SdctlError, TimedOut, Unreachable
 from sdctl.local import checks, config, ports, processes, ray_start, record
 from sdctl.local.config import Machine, Wish
 from sdctl.local.record import Record
@@ -19,6 +19,7 @@ from sdctl.ray_api import RayApi, ServeState
 from sdctl.targets.base import DeploySpec, Leftover
 
 SERVE_GONE_S = 60.0
+ANSWER_S = 60.0
 POLL_S = 0.1
 
 
@@ -47,15 +48,25 @@ def _usable(spec: DeploySpec) -> tuple[Record | None, list[str]]:
 
 
 def answers(kept: Record) -> bool:
-    """Whether the Ray of a record runs: its dashboard accepts our token, and a process of it lives."""
+    """Whether the Ray of a record runs: its raylet lives, and its dashboard accepts our token.
+
+    A Ray that is only slow is waited for: taking it for dead would end a service that works.
+    """
     if not kept.config or not kept.dashboard_port:  # cut short before Serve had accepted anything
         return False
-    try:
-        with RayApi(ray_start.endpoint(kept)) as ray:
-            ray.serve()
-    except SdctlError:
-        return False
-    return True
+    deadline = time.monotonic() + ANSWER_S
+    while any("/raylet/raylet " in process.command for process in processes.find(kept.claim)):
+        try:
+            with RayApi(ray_start.endpoint(kept)) as ray:
+                ray.serve()
+            return True
+        except (NotAllowed, Unreachable):
+            return False
+        except SdctlError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(POLL_S)
+    return False
 
 
 def _machine(gpu_nodes: tuple[int, int] | None) -> Machine:
