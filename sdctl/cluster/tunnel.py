@@ -1,51 +1,52 @@
 """A port of this machine whose connections end at pods, each through a WebSocket of its own."""
 
-import contextlib
+import itertools
 import selectors
 import socket
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 from ipaddress import ip_address
 from types import TracebackType
-from typing import Protocol
+from typing import Protocol, Self
 
 from sdctl.cluster.pods import PodPort
 from sdctl.cluster.tunnel_dial import FINAL, Link
-from sdctl.cluster.tunnel_pipe import READ_BYTES, Pipe, reset
+from sdctl.cluster.tunnel_pipe import reset
+from sdctl.cluster.tunnel_pump import Pump
 from sdctl.errors import SdctlError
 
-TICK_S = 5.0
+PUMPS = 2  # TLS runs outside the interpreter's lock, so two threads move more than one
 
 
 class Connects(Protocol):
     """What opens links: `tunnel_dial.Dialer`."""
 
-    def connect(self, wanted: Callable[[], bool]) -> Link: ...
-    def lost(self, pod: PodPort, why: str) -> None: ...
-    def stop(self) -> None: ...
+    def connect(self, wanted: Callable[[], bool]) -> Link:
+        """A link for one connection, while it is wanted."""
+
+    def lost(self, pod: PodPort, why: str) -> None:
+        """A connection broke."""
+
+    def stop(self) -> None:
+        """No more links are wanted."""
 
 
 class Tunnel:
-    """Serves a listening socket, which becomes its own, while its block runs; the bytes move in one thread."""
+    """Serves a listening socket, which becomes its own, while its block runs."""
 
     def __init__(self, dialer: Connects, listener: socket.socket) -> None:
         self._dialer = dialer
         self._listener = listener
         self.address, self.port = self._listener.getsockname()[:2]
         self.failure: SdctlError | None = None
-        self._links: deque[tuple[socket.socket, Link]] = (
-            deque()
-        )  # from the threads that dial to the one that moves bytes
         self._wake, self._woken = socket.socketpair()
-        self._stopping = False
-        self._lock = threading.Lock()  # guards _stopping, _wake and what goes into _links
-        self._selector = selectors.DefaultSelector()
-        self._watched: dict[Pipe, dict[int, int]] = {}
-        self._buffer = memoryview(bytearray(READ_BYTES))
-        self._thread = threading.Thread(target=self._run, name=f"tunnel-{self.port}", daemon=True)
+        self._lock = threading.Lock()  # guards _closing
+        self._closing = False
+        self._pumps = [Pump(f"pump-{self.port}-{number}") for number in range(PUMPS)]
+        self._turn = itertools.count()
+        self._thread = threading.Thread(target=self._accept_all, name=f"accept-{self.port}", daemon=True)
 
     @property
     def url(self) -> str:
@@ -60,72 +61,41 @@ class Tunnel:
         if self.failure is not None:
             raise self.failure
 
-    def __enter__(self) -> "Tunnel":
-        for each in (self._wake, self._woken, self._listener):
-            each.setblocking(False)
+    def __enter__(self) -> Self:
+        self._listener.setblocking(False)
+        for pump in self._pumps:
+            pump.start()
         self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with self._lock:
-            self._stopping = True
-            self._rouse()
-        self._dialer.stop()
+        self._close()
         self._thread.join()
+        self._dialer.stop()
+        for pump in self._pumps:
+            pump.stop()
+        self._wake.close()
+        self._woken.close()
 
-    def _rouse(self) -> None:
-        with contextlib.suppress(BlockingIOError):  # full: it is awake
-            self._wake.send(b"\0")
+    def _close(self) -> None:
+        with self._lock:
+            if not self._closing:
+                self._closing = True
+                self._wake.send(b"\0")
 
-    def _run(self) -> None:
-        self._selector.register(self._woken, selectors.EVENT_READ, self._on_wake)
-        self._selector.register(self._listener, selectors.EVENT_READ, self._on_accept)
-        ticked = time.monotonic()
-        while not self._stopping:
-            for key, events in self._selector.select(TICK_S):
-                key.data(events)
-            if (now := time.monotonic()) - ticked > TICK_S:
-                ticked = now
-                self._tick(now)
-        self._shut()
+    def _accept_all(self) -> None:
+        with selectors.DefaultSelector() as selector, self._listener:
+            selector.register(self._woken, selectors.EVENT_READ)
+            selector.register(self._listener, selectors.EVENT_READ)
+            while not self._closing:
+                selector.select()
+                self._accept()
 
-    def _tick(self, now: float) -> None:
-        for pipe in list(self._watched):
-            pipe.tick(now)
-            self._watch(pipe)
-
-    def _shut(self) -> None:
-        for pipe in list(self._watched):
-            pipe.close(in_order=False)
-        while self._links:
-            _discard(*self._links.popleft())
-        self._selector.close()
-        for each in (self._listener, self._wake, self._woken):
-            each.close()
-
-    def _on_wake(self, _: int) -> None:
-        with contextlib.suppress(BlockingIOError):
-            self._woken.recv(4096)
-        while self._links:
-            self._join(*self._links.popleft())
-        if self.failure is not None and self._listener.fileno() != -1:
-            self._selector.unregister(self._listener)
-            self._listener.close()
-
-    def _join(self, local: socket.socket, link: Link) -> None:
+    def _accept(self) -> None:
         try:
-            pipe = Pipe(local, link.socket, partial(self._dialer.lost, link.pod), time.monotonic())
-        except OSError:  # the client went away meanwhile
-            _discard(local, link)
-            return
-        self._watched[pipe] = {}
-        self._watch(pipe)
-
-    def _on_accept(self, _: int) -> None:
-        try:
-            local, _address = self._listener.accept()
+            local, _ = self._listener.accept()
         except BlockingIOError:
             return
         except OSError:  # out of file descriptors: the connection waits in the backlog
@@ -140,52 +110,10 @@ class Tunnel:
         except SdctlError as error:
             reset(local)
             if isinstance(error, FINAL):
-                self._fail(error)
+                self.failure = self.failure or error
+                self._close()
             return
-        with self._lock:
-            if self._stopping:
-                _discard(local, link)
-                return
-            self._links.append((local, link))
-            self._rouse()
-
-    def _fail(self, error: SdctlError) -> None:
-        with self._lock:
-            self.failure = self.failure or error
-            if not self._stopping:
-                self._rouse()
-
-    def _watch(self, pipe: Pipe) -> None:
-        """Tell the selector what the pipe waits for now; forget it once it is closed."""
-        before = self._watched[pipe]
-        after = {} if pipe.closed else dict(zip(pipe.descriptors, pipe.interest(), strict=True))
-        for descriptor, events in {**dict.fromkeys(before, 0), **after}.items():
-            if events == before.get(descriptor, 0):
-                continue
-            if not events:
-                self._selector.unregister(descriptor)
-            elif before.get(descriptor):
-                self._selector.modify(descriptor, events, self._handler(pipe, descriptor))
-            else:
-                self._selector.register(descriptor, events, self._handler(pipe, descriptor))
-        if pipe.closed:
-            del self._watched[pipe]
-        else:
-            self._watched[pipe] = after
-
-    def _handler(self, pipe: Pipe, descriptor: int) -> Callable[[int], None]:
-        local = descriptor == pipe.descriptors[0]
-
-        def handle(events: int) -> None:
-            if pipe.closed:
-                return
-            if local:
-                pipe.on_local(events, self._buffer)
-            else:
-                pipe.on_remote(events, self._buffer, time.monotonic())
-            self._watch(pipe)
-
-        return handle
+        self._pumps[next(self._turn) % PUMPS].add(local, link.socket, partial(self._dialer.lost, link.pod))
 
 
 def _gone(local: socket.socket) -> bool:
@@ -196,8 +124,3 @@ def _gone(local: socket.socket) -> bool:
         return False
     except OSError:
         return True
-
-
-def _discard(local: socket.socket, link: Link) -> None:
-    reset(local)
-    link.socket.close()

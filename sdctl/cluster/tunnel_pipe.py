@@ -42,7 +42,8 @@ class Pipe:
         self._heard = self._pinged = now
         local.setblocking(False)
         remote.setblocking(False)
-        local.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with contextlib.suppress(OSError):  # the client may have gone meanwhile
+            local.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def interest(self) -> tuple[int, int]:
         """The selector events that it waits for on (local, remote); 0 for none."""
