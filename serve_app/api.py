@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve_app import front
-from serve_app.dialects import imagine
+from serve_app.dialects import imagine, openai
 from serve_app.errors import Refusal, ServiceError
 from serve_app.schemas import HEADER_REQUEST_ID, ErrorBody, ErrorDetail
 from serve_app.service import Service
@@ -36,7 +36,8 @@ def make_api(service: Service) -> FastAPI:
 
     api = FastAPI(title="sdctl", summary="Text to image", version=service.gateway.config.app_version, lifespan=lifespan)
     api.state.service = service
-    api.include_router(imagine.router)
+    for dialect in (imagine, openai):
+        api.include_router(dialect.router)
     api.add_api_route("/healthz", _health, methods=["GET"], responses={503: {"description": "Not ready"}})
     api.add_exception_handler(ServiceError, _on_service_error)
     api.add_exception_handler(HTTPException, _on_http_error)

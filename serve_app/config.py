@@ -39,6 +39,9 @@ class ServiceConfig(BaseModel):
     default_width: int | None = Field(default=None, ge=MIN_SIDE, le=MAX_SIDE, multiple_of=SIDE_MULTIPLE)
     default_height: int | None = Field(default=None, ge=MIN_SIDE, le=MAX_SIDE, multiple_of=SIDE_MULTIPLE)
     max_pixels: int = Field(default=MAX_SIDE * MAX_SIDE, ge=MIN_SIDE * MIN_SIDE)
+    max_cost: int = Field(
+        default=MAX_SIDE * MAX_SIDE * MAX_STEPS, ge=1, description="pixels × steps × images of one request"
+    )
     max_batch: int = Field(default=8, ge=1, le=64, description="images in one pipeline call at the default size")
     check_batching: bool = Field(default=True, description="compare a batch with single images before serving")
     threads: int = Field(default=1, ge=1, le=256)

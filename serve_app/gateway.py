@@ -52,6 +52,7 @@ class Gateway:
         self._description: Description | None = None
         self._running: int | None = None
         self._last_answer = float("-inf")
+        self.since = int(time.time())
 
     @property
     def profile(self) -> ModelProfile:

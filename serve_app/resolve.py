@@ -39,6 +39,16 @@ def resolve(request: ImageRequest, profile: ModelProfile, call: Call) -> ImageJo
     )
 
 
+def check_cost(job: ImageJob, count: int, most: int) -> None:
+    """Raise ServiceError (400) when so many images are more work than one request may ask for."""
+    cost = count * job.width * job.height * job.steps
+    if cost > most:
+        message = (
+            f"{count} × {job.width}x{job.height} × {job.steps} steps is more than one request may ask for ({most})."
+        )
+        raise invalid(message, code="too_much_work")
+
+
 def _check_model(asked: str | None, profile: ModelProfile) -> None:
     if asked is not None and asked != profile.name:
         message = f"There is no such model here; this service runs {profile.name}."
