@@ -14,7 +14,7 @@ import psutil
 
 from sdctl.local import processes
 
-DEADLINE_S = 240.0  # for what takes seconds on an idle machine
+DEADLINE_S = 600.0  # for what takes seconds on an idle machine
 
 
 @dataclass(frozen=True)

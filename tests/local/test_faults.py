@@ -16,7 +16,7 @@ from sdctl.ray_api import RayApi
 from sdctl.targets.base import Endpoint
 from tests.local.cli import DEADLINE_S, Sdctl, kill, listeners, named, session, wait_for
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(1800)]
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,14 @@ class Neighbour:
     def members(self) -> set[int]:
         """Its processes that are not transient."""
         return {process.pid for process in processes.find(self.claim) if "IDLE" not in process.command}
+
+
+@pytest.fixture
+def sdctl(tmp_path: Path) -> Iterator[Sdctl]:
+    """sdctl with a state home of its own; whatever a failed test left is removed."""
+    own = Sdctl(tmp_path)
+    yield own
+    own.json("cleanup")
 
 
 @pytest.fixture
@@ -71,9 +79,8 @@ def assert_clean(sdctl: Sdctl, leader: int, folder: str, used_ports: set[int]) -
     assert sdctl.json("status", code=3)["state"] == "absent"
 
 
-def test_beside_a_neighbour_through_kills_until_nothing_is_left(tmp_path: Path, neighbour: Neighbour) -> None:
+def test_beside_a_neighbour_through_kills_until_nothing_is_left(sdctl: Sdctl, neighbour: Neighbour) -> None:
     """One story in few starts of Ray, because each costs tens of seconds on a small machine."""
-    sdctl = Sdctl(tmp_path)
     neighbours = neighbour.members()
 
     with sdctl.start("deploy", "--local") as deploying:  # killed half-way

@@ -14,7 +14,7 @@ from sdctl.ray_api import Replica
 from tests.local.cli import DEADLINE_S, kill, listeners, named, session, wait_for
 from tests.local.conftest import LocalService
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(1800)]
 LOOPBACK = ("127.0.0.1", "::ffff:127.0.0.1", "::1")
 
 

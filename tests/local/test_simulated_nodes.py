@@ -10,7 +10,7 @@ import pytest
 from sdctl.local import ports
 from tests.local.cli import DEADLINE_S, Sdctl, wait_for
 
-pytestmark = [pytest.mark.ray, pytest.mark.soak]
+pytestmark = [pytest.mark.ray, pytest.mark.soak, pytest.mark.timeout(3600)]
 CLIENTS = 12
 
 
