@@ -16,6 +16,7 @@ from sdctl.targets.base import Endpoint, Step
 
 POLL_S = 0.2
 HEALTH_S = 10.0
+SILENCE_S = 90.0
 BROKEN = ("DEPLOY_FAILED", "UNHEALTHY")
 
 
@@ -45,8 +46,18 @@ def wait_ready(kept: Record, stages: Stages, timeout_s: float) -> Iterator[tuple
     deadline = time.monotonic() + timeout_s
     last: tuple[tuple[str, str, str], ...] = ()
     with RayApi(ray_start.endpoint(kept)) as ray:
+        heard = time.monotonic()
         while True:
-            done = _look(kept, ray.serve(), stages)
+            try:
+                now = ray.serve()
+            except (Unreachable, TimedOut):
+                # A busy machine's dashboard answers late; one that stays away is dead.
+                if time.monotonic() - heard > SILENCE_S or time.monotonic() > deadline:
+                    raise
+                time.sleep(POLL_S)
+                continue
+            heard = time.monotonic()
+            done = _look(kept, now, stages)
             seen = tuple((step.name, step.state, step.detail) for step in stages.steps)
             if seen != last:
                 yield stages.steps

@@ -119,7 +119,7 @@ def wait(kept: Record, process: "subprocess.Popen[bytes]") -> None:
             try:
                 ray.serve()
                 return
-            except Unreachable:
+            except (Unreachable, TimedOut):  # a busy machine answers late
                 if time.monotonic() > deadline:
                     raise TimedOut(
                         f"Ray did not answer within {START_S:.0f} s: {last_words(kept)}",
