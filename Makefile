@@ -44,5 +44,10 @@ test: check test-cluster
 	$(BIN)/pytest -q -m "(torch or ray) and not cluster and not soak"
 	$(BIN)/pytest -q -m "cluster and not soak"
 
+# Renews the README's generated parts and its picture (a real run on this machine).
+docs: setup
+	$(BIN)/python -m tests.readme
+	$(BIN)/python -m tests.picture
+
 soak: setup test-cluster
 	$(BIN)/pytest -q -m "soak" --timeout=3600
