@@ -14,7 +14,7 @@ from sdctl.targets.base import Endpoint
 
 APPLICATIONS = "/api/serve/applications/"
 READ_S = 30.0  # a dashboard on a busy machine answers late
-PUT_S = 120.0  # the first one starts Serve's controller and proxies before it answers
+PUT_S = 300.0  # the first one starts Serve's controller and proxies before it answers
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import importlib.util
 import os
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from sdctl.ray_api import RayApi, ServeState
 from sdctl.targets.base import DeploySpec, Leftover
 
 SERVE_GONE_S = 60.0
-ANSWER_S = 60.0
+ANSWER_S = 90.0
 POLL_S = 0.1
 
 
@@ -103,7 +103,7 @@ def _change(kept: Record, wanted: Mapping[str, Any], spec: DeploySpec, stages: S
     local = config.overlay(wanted, Wish(port, spec.model, spec.replicas), _machine(kept.gpu_nodes))
     found = config.changes(kept.config, local)
     with stages.stage(SERVE), RayApi(ray_start.endpoint(kept)) as ray:
-        now = ray.serve()
+        now = _patiently(ray.serve)
         if kept.code != code():
             found.append("the code of serve_app (Serve restarts)")
         if not found and not _is_well(now):
@@ -126,10 +126,22 @@ def _submit(kept: Record, ray: RayApi, local: dict[str, Any], stages: Stages) ->
     stages.set(SERVE, "running", "starting its controller and proxy")
     ray.put_serve(local)
     port = config.port_of(local)
-    heard = ray.serve().http_port
+    heard = _patiently(ray.serve).http_port
     if heard != port:  # Serve accepts a port that it then ignores when it runs already
         raise SdctlError(f"Serve listens on port {heard}, not {port}.", hint="`sdctl cleanup --local`, then again.")
     return kept.with_(config=local, serve_port=port, code=code(), members=members(kept))
+
+
+def _patiently(ask: Callable[[], ServeState]) -> ServeState:
+    """Serve's state from a dashboard that may be late on a busy machine."""
+    deadline = time.monotonic() + ANSWER_S
+    while True:
+        try:
+            return ask()
+        except (TimedOut, Unreachable):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(POLL_S)
 
 
 def _with_times(kept: Record, stages: Stages) -> None:
@@ -139,7 +151,7 @@ def _with_times(kept: Record, stages: Stages) -> None:
 def _end_serve(ray: RayApi, port: int) -> None:
     ray.delete_serve()
     deadline = time.monotonic() + SERVE_GONE_S
-    while ray.serve().running or not ports.is_free(port):
+    while _patiently(ray.serve).running or not ports.is_free(port):
         if time.monotonic() > deadline:
             raise TimedOut("Serve did not end.", hint="`sdctl cleanup --local`, then deploy again.")
         time.sleep(POLL_S)

@@ -16,7 +16,7 @@ from sdctl.local.record import Record
 from sdctl.ray_api import RayApi
 from sdctl.targets.base import Endpoint
 
-START_S = 180.0
+START_S = 600.0
 POLL_S = 0.1
 OBJECT_STORE_BYTES = 200 * 2**20  # images cross it, tensors do not
 EXTRA = ("ray", "torch", "diffusers", "transformers")

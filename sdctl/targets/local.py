@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from sdctl.errors import NotFound, SdctlError, Unreachable
+from sdctl.errors import InvalidRequest, NotFound, SdctlError, Unreachable
 from sdctl.local import checks, config, health, lifecycle, logs, nodes, processes, ray_start, record
 from sdctl.local.record import Record
 from sdctl.local.stages import PHASES, Stages
@@ -47,6 +47,11 @@ class LocalTarget:
 
     def deploy(self, spec: DeploySpec) -> None:
         """Start Ray and Serve, or change what they serve; returns once Serve has accepted the application."""
+        if spec.image or spec.overrides or self._name:
+            raise InvalidRequest(
+                "--image, --set and --name are for Kubernetes.",
+                hint="Change a manifest of your own and give it with -f.",
+            )
         self._changes = lifecycle.deploy(spec, self._stages)
 
     def wait_ready(self, timeout_s: float) -> Iterator[tuple[Step, ...]]:
