@@ -37,6 +37,8 @@ def _usable(spec: DeploySpec) -> tuple[Record | None, list[str]]:
     """The running Ray, if it can serve what is asked; else None, after what was there has been removed."""
     kept = record.load()
     if kept is None:
+        for lost in record.abandoned():
+            _remove_all(lost)
         return None, []
     if not answers(kept):
         _remove_all(kept)
@@ -195,7 +197,8 @@ def remove(kept: Record) -> Iterator[tuple[Leftover, ...]]:
 
 def _files(kept: Record) -> tuple[Leftover, ...]:
     folder = (Leftover("folder", kept.folder),) if Path(kept.folder).exists() else ()
-    return (*folder, Leftover("record", str(record.token_path().with_name(record.FILE))))
+    file = record.token_path().with_name(record.FILE)
+    return (*folder, Leftover("record", str(file))) if file.exists() else folder
 
 
 def _remove_all(kept: Record) -> None:

@@ -17,6 +17,7 @@ from sdctl.local.processes import Claim, Identity, boot_id
 FILE = "local.json"
 TOKEN_FILE = "local.token"  # noqa: S105 -- a file's name
 LOCK_FILE = "local.lock"
+OWNER_FILE = "owner"  # in the folder: the state home whose record it belongs to
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ def create() -> Record:
         base.chmod(0o700)
         (base / identifier).mkdir(mode=0o700)
         (base / identifier / "tmp").mkdir(mode=0o700)
+        (base / identifier / OWNER_FILE).write_text(str(state.home()), encoding="utf-8")
         record = Record(identifier, str(base / identifier), boot_id()).with_()
         _write_token()
     except OSError as error:
@@ -105,6 +107,20 @@ def load() -> Record | None:
         return _parse(state.read(FILE))
     except (KeyError, TypeError, ValueError):
         return None
+
+
+def abandoned() -> list[Record]:
+    """Folders of this state home whose record was lost: their processes are found by the folder alone."""
+    kept = load()
+    found = []
+    for owner in base_folder().glob(f"*/{OWNER_FILE}"):
+        try:
+            ours = owner.read_text(encoding="utf-8") == str(state.home()) and owner.stat().st_uid == os.getuid()
+        except OSError:
+            continue
+        if ours and (kept is None or kept.folder != str(owner.parent)):
+            found.append(Record(owner.parent.name, str(owner.parent), boot_id()))
+    return found
 
 
 def _parse(value: dict[str, Any]) -> Record:

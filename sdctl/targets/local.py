@@ -130,8 +130,8 @@ class LocalTarget:
         """End exactly the processes that were started, remove their files; gives what is left."""
         with record.exclusive():
             kept = record.load()
-            if kept is not None:
-                yield from lifecycle.remove(kept)
+            for each in (*record.abandoned(), *([kept] if kept else [])):
+                yield from lifecycle.remove(each)
 
     def doctor(self) -> Iterator[Finding]:
         """What this machine has and lacks for a local deployment."""

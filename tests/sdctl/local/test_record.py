@@ -40,6 +40,20 @@ def test_a_record_comes_back_as_it_was_kept() -> None:
     assert record.token() == ""
 
 
+def test_a_folder_whose_record_was_lost_is_found_and_removed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    lost = record.create()
+    state.remove(record.FILE)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "another"))
+    assert record.abandoned() == []  # it belongs to the other state home
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    assert [each.folder for each in record.abandoned()] == [lost.folder]
+    code, document = said(capsys, "cleanup")
+    assert (code, [each["name"] for each in document["removed"]]) == (0, [lost.folder])
+    assert not Path(lost.folder).exists()
+
+
 @pytest.mark.parametrize(
     "kept", [{}, {"folder": "/"}, {"id": "x", "folder": "/etc", "boot": "b"}, {"id": 3, "folder": 4}, {"strange": 1}]
 )
