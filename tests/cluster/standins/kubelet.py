@@ -15,6 +15,7 @@ from tests.cluster.control_plane import ControlPlane
 PROTOCOL = "v4.channel.k8s.io"
 CHUNK = 32 * 1024
 POLL_S = 0.05
+GOODBYE_S = 0.05  # how long a TLS connection may take to end
 
 
 @dataclass
@@ -38,7 +39,7 @@ class Kubelet:
     port: int = 0
     forwards: int = 0  # that clients have opened so far
     _ended: set[str] = field(default_factory=set)
-    _open: dict[web.Request, str] = field(default_factory=dict)
+    _open: dict[int, tuple[str, web.Request]] = field(default_factory=dict)  # by id: requests have no hash
     _loop: asyncio.AbstractEventLoop | None = None
 
     def log(self, pod: str, container: str, *lines: str, ago_s: float = 0.0) -> None:
@@ -54,10 +55,10 @@ class Kubelet:
     def end(self, pod: str) -> None:
         """The pod is gone: its forwards break off, its logs end."""
         self._ended.add(pod)
-        self._cut(pod)
+        self.cut(pod)
 
     def _cut(self, pod: str) -> None:
-        for request, name in [*self._open.items()]:
+        for name, request in [*self._open.values()]:
             if pod in ("", name):
                 abort(request)
 
@@ -69,31 +70,37 @@ class Kubelet:
         application = web.Application()
         application.router.add_get("/portForward/{namespace}/{pod}", self._forward)
         application.router.add_get("/containerLogs/{namespace}/{pod}/{container}", self._logs)
-        runner = web.AppRunner(application, access_log=None, handler_cancellation=True, shutdown_timeout=1.0)
+        runner = web.AppRunner(application, access_log=None, handler_cancellation=True, shutdown_timeout=0.0)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
-        await site.start()
+        assert runner.server is not None
         self._loop = asyncio.get_running_loop()
-        self.port = runner.addresses[0][1]
+        server = await self._loop.create_server(
+            runner.server, "127.0.0.1", 0, ssl=context, ssl_shutdown_timeout=GOODBYE_S
+        )
+        self.port = server.sockets[0].getsockname()[1]
         try:
             yield
         finally:
-            self._cut("")
             self._loop = None
+            server.close()
+            for connection in runner.server.connections:
+                if connection.transport is not None:
+                    connection.transport.abort()
             await runner.cleanup()
+            await asyncio.sleep(2 * GOODBYE_S)  # by then the loop has closed every socket
 
     async def _forward(self, request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse(protocols=(PROTOCOL,), max_msg_size=0, compress=False)
         await socket.prepare(request)
         self.forwards += 1
         pod = request.match_info["pod"]
-        self._open[request] = pod
+        self._open[id(request)] = pod, request
         try:
             await self._serve_forward(request, socket, pod)
         except* (ConnectionError, asyncio.IncompleteReadError):
             abort(request)
         finally:
-            self._open.pop(request, None)
+            self._open.pop(id(request), None)
         return socket
 
     async def _serve_forward(self, request: web.Request, socket: web.WebSocketResponse, pod: str) -> None:

@@ -55,7 +55,7 @@ class RayClusters:
                 await self.mirror.delete("pods", name)
                 reason = "DeletedHeadPod" if head else "DeletedWorkerPod"
                 note = f"Deleted {'head' if head else 'worker'} Pod {self.mirror.namespace}/{name}; Pod status: Failed"
-                await self.events.record(cluster, reason, note, REPORTER)
+                await self.events.record(cluster, reason, f"{note}; {_last_state(pod)}", REPORTER)
 
     async def _scale(self, cluster: Object, group: Object) -> None:
         wanted, pods = self.wanted(cluster, group), self._pods(cluster, group["groupName"])
@@ -141,3 +141,12 @@ def condition(before: Object, kind: str, value: bool, reason: str, otherwise: st
     reason = reason if value else otherwise
     said = {"reason": reason, "message": message or reason}
     return {"type": kind, "status": status, "lastTransitionTime": moment} | said
+
+
+def _last_state(pod: Object) -> str:
+    """How Go prints the state in which the Ray container ended: all that is left of it."""
+    for status in pod["status"].get("containerStatuses", []):
+        if end := status.get("state", {}).get("terminated"):
+            said = f"ExitCode:{end['exitCode']},Signal:0,Reason:{end['reason']},Message:,StartedAt:{end['startedAt']}"
+            return f"Ray container terminated status: &ContainerStateTerminated{{{said}}}"
+    return "Ray container terminated status: nil"
