@@ -73,7 +73,7 @@ def wait_ready(kept: Record, stages: Stages, timeout_s: float) -> Iterator[tuple
 
 
 def _look(kept: Record, now: ServeState, stages: Stages) -> bool:
-    failed = failure(now)
+    failed = failure(now, ("DEPLOY_FAILED",))  # an unhealthy one is being mended by Serve
     if failed:
         stages.set(REPLICA, "failed", failed.splitlines()[0])
         raise SdctlError(f"The application did not start: {failed}", hint="`sdctl logs --local` shows more.")
@@ -94,10 +94,10 @@ def is_running(now: ServeState) -> bool:
     return bool(now.applications) and all(each.status == "RUNNING" for each in now.applications.values())
 
 
-def failure(now: ServeState) -> str:
-    """Why an application cannot run, in Serve's words; empty while there is hope."""
+def failure(now: ServeState, states: tuple[str, ...] = BROKEN) -> str:
+    """Why an application does not run, in Serve's words; empty when none is in one of those states."""
     for application in now.applications.values():
-        if application.status in BROKEN:
+        if application.status in states:
             return explanation(application) or application.status
     return ""
 
@@ -114,19 +114,8 @@ def _doing(now: ServeState) -> str:
     for application in now.applications.values():
         for deployment in application.deployments:
             if deployment.running < max(1, deployment.target or 1):
-                return f"{deployment.name} is starting"
+                trouble = explanation(application).partition("\n")[0]  # Serve tries a failed start again, three times
+                return f"{deployment.name} is starting{': ' if trouble else ''}{trouble}"
         if not application.deployments:
             return "importing the application"
     return "waiting for the first image"
-
-
-def reach(kept: Record) -> ServeState:
-    """Serve's state; raises Unreachable when the Ray of a record does not answer."""
-    try:
-        with RayApi(ray_start.endpoint(kept)) as ray:
-            return ray.serve()
-    except SdctlError as error:
-        raise Unreachable(
-            f"The local Ray does not answer: {error.message}",
-            hint="It has died or was cut short: `sdctl deploy --local` starts it again, `sdctl cleanup` removes it.",
-        ) from None

@@ -121,7 +121,7 @@ def _change(kept: Record, wanted: Mapping[str, Any], spec: DeploySpec, stages: S
 
 def _is_well(now: ServeState) -> bool:
     states = [application.status for application in now.applications.values()]
-    return bool(states) and all(state in ("RUNNING", "DEPLOYING", "UPDATING") for state in states)
+    return bool(states) and all(state in ("RUNNING", "DEPLOYING", "UNHEALTHY") for state in states)
 
 
 def _submit(kept: Record, ray: RayApi, local: dict[str, Any], stages: Stages) -> Record:

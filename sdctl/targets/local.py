@@ -23,6 +23,7 @@ from sdctl.targets.base import (
 )
 
 NOTHING = "Nothing is deployed on this machine."
+GUARD = "All ports are on 127.0.0.1, but for one internal port of each replica; that asks for Ray's token."
 DEPLOY = "`sdctl deploy --local` starts it."
 
 
@@ -108,6 +109,7 @@ class LocalTarget:
         phases |= {PHASES.get(name, name): seconds for name, seconds in (said.get("phases_s") or {}).items()}
         details: dict[str, Any] = {
             "model": config.model_of(kept.config),
+            "network": GUARD,
             "phases_s": {name: round(seconds, 2) for name, seconds in phases.items() if seconds is not None},
         }
         if self._changes:

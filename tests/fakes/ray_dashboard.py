@@ -60,7 +60,7 @@ class FakeRay:
                 self.config = json.loads(body)
                 return json_reply(200, {})
             return json_reply(200, self.document())
-        document = known.get(path)
+        document = known.get(path.partition("?")[0])
         if isinstance(document, str):
             return Reply(200, document.encode(), {"Content-Type": "text/plain"})
         return json_reply(200, document) if document else Reply(404, b"404: Not Found")

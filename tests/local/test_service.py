@@ -117,7 +117,7 @@ def test_a_deadline_and_a_hang_up_end_the_work(http: httpx.Client) -> None:
     assert late.status_code == 504
     ErrorBody.model_validate_json(late.content, strict=True)
     with pytest.raises(httpx.ReadTimeout):
-        http.post("/imagine", json=wish, timeout=0.5)
+        http.post("/imagine", json=wish, timeout=httpx.Timeout(DEADLINE_S, read=0.5))
     wait_for(lambda: idle(http), "nothing was in flight")
     assert http.post("/imagine", json={"prompt": "a red star"}).status_code == 200
 

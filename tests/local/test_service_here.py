@@ -8,9 +8,8 @@ import grpc  # type: ignore[import-untyped]
 import httpx
 import pytest
 
-from sdctl.local import record
-from sdctl.local.health import reach
-from sdctl.ray_api import Replica
+from sdctl.local import ray_start, record
+from sdctl.ray_api import RayApi, Replica
 from tests.local.cli import DEADLINE_S, kill, listeners, named, session, wait_for
 from tests.local.conftest import LocalService
 
@@ -26,7 +25,8 @@ def generators(service: LocalService, monkeypatch: pytest.MonkeyPatch) -> tuple[
     monkeypatch.setenv("XDG_STATE_HOME", str(service.sdctl.state_home))
     kept = record.load()
     assert kept is not None
-    deployment = reach(kept).applications["stable-diffusion"].deployment("Generator")
+    with RayApi(ray_start.endpoint(kept)) as ray:
+        deployment = ray.serve().applications["stable-diffusion"].deployment("Generator")
     assert deployment is not None
     return tuple(replica for replica in deployment.replicas if replica.state == "RUNNING")
 
