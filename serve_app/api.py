@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve_app import front
 from serve_app.dialects import imagine, openai
-from serve_app.errors import Refusal, ServiceError
+from serve_app.errors import Refusal, ServiceError, place_of
 from serve_app.schemas import HEADER_REQUEST_ID, ErrorBody, ErrorDetail
 from serve_app.service import Service
 
@@ -102,8 +102,8 @@ class Envelope:
 
         try:
             await self._app(scope, receive, send_with_headers)
-        except Exception:
-            logger.exception("request %s failed", request_id)
+        except Exception as error:
+            logger.error("request %s failed: %s", request_id, place_of(error))
             if started:
                 raise
             refusal = Refusal(500, "internal_error", f"The service failed; its log has the cause under {request_id}.")

@@ -46,6 +46,7 @@ class ServiceConfig(BaseModel):
     check_batching: bool = Field(default=True, description="compare a batch with single images before serving")
     threads: int = Field(default=1, ge=1, le=256)
     safety_checker: bool = Field(default=True, description="keep the checker that the model brings, if it has one")
+    refused_words: tuple[str, ...] = Field(default=(), description="prompts with one of these are refused")
     hub_token_file: str = ""
     local_files_only: bool = False
     auth: Literal["keys", "open"] = "keys"

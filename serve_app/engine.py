@@ -11,7 +11,7 @@ from typing import Protocol
 
 from serve_app.batching import Caps, Scheduler, Ticket, key_of
 from serve_app.encode import Pixels, encode
-from serve_app.errors import OutOfMemory, Refusal, Stopped
+from serve_app.errors import OutOfMemory, Refusal, Stopped, place_of
 from serve_app.jobs import ImageJob, ModelProfile, Picture
 from serve_app.schemas import PromptWarning, Receipt
 
@@ -72,10 +72,14 @@ class Engine:
         self._encoding: set[asyncio.Task[None]] = set()
         self._model_thread = ThreadPoolExecutor(1, thread_name_prefix="model")
         self._encoders = ThreadPoolExecutor(2, thread_name_prefix="encode")
-        self.last_progress: float | None = None  # the clock at the running call's last step; None between calls
+        self._last_progress: float | None = None  # the clock at the running call's last step; None between calls
 
     def _cap(self, key: object) -> int:
         return self._caps.of(key) if self._painter.profile.batches else 1  # type: ignore[arg-type]
+
+    def silent_s(self) -> float:
+        """Seconds since the running call's last step; 0 between calls."""
+        return 0.0 if self._last_progress is None else self._clock() - self._last_progress
 
     async def submit(self, job: ImageJob, time_left_s: float) -> Answer:
         """Draw and encode one image; a cancelled caller's row is dropped, and its call too when nobody is left."""
@@ -129,7 +133,11 @@ class Engine:
             self._after_out_of_memory(batch)
             return
         except Exception as error:
-            logger.exception("pipeline call of %d failed: %s", len(batch), type(error).__name__)
+            logger.error("a pipeline call of %d failed: %s", len(batch), place_of(error))
+            await self._one_by_one(batch)
+            return
+        if len(drawn) != len(batch):
+            logger.error("the pipeline gave %d images for %d requests", len(drawn), len(batch))
             await self._one_by_one(batch)
             return
         seconds = self._clock() - started
@@ -143,16 +151,16 @@ class Engine:
         jobs = [ticket.content.job for ticket in batch]
 
         def keep_going() -> bool:
-            now = self.last_progress = self._clock()
+            now = self._last_progress = self._clock()
             return any(ticket.alive(now) for ticket in batch)
 
-        self.last_progress = self._clock()
+        self._last_progress = self._clock()
         try:
             return await asyncio.get_running_loop().run_in_executor(
                 self._model_thread, self._painter.draw, jobs, keep_going
             )
         finally:
-            self.last_progress = None
+            self._last_progress = None
 
     def _after_out_of_memory(self, batch: list[Ticket[Row]]) -> None:
         if len(batch) == 1:
@@ -187,8 +195,8 @@ class Engine:
         loop = asyncio.get_running_loop()
         try:
             data = await loop.run_in_executor(self._encoders, encode, pixels, row.job.format)
-        except Exception:
-            logger.exception("encoding failed")
+        except Exception as error:
+            logger.error("encoding failed: %s", place_of(error))
             _settle(row, BROKEN)
             return
         timings = {

@@ -1,5 +1,6 @@
 """What the service answers when it cannot give an image, and why it refuses to start."""
 
+import traceback
 from dataclasses import dataclass
 
 TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
@@ -45,6 +46,11 @@ class Stopped(Exception):
 
 class ReplicaLost(Exception):
     """The replica that worked on a request died or could not be reached."""
+
+
+def place_of(error: BaseException) -> str:
+    """The error's class and where it came from, without its message: libraries quote prompts in theirs."""
+    return f"{type(error).__name__}\n{''.join(traceback.format_tb(error.__traceback__))}"
 
 
 def invalid(message: str, param: str | None = None, code: str = "invalid_value") -> ServiceError:

@@ -10,6 +10,8 @@ EMPTY_NEGATIVE_IS_ZERO = {"StableDiffusionXLPipeline"}  # no negative prompt is 
 
 # Few-step models say so in their names only: a part of the name, steps, guidance.
 DISTILLED = (
+    ("z-image-turbo", 9, 0.0),
+    ("large-turbo", 4, 0.0),
     ("turbo", 1, 0.0),
     ("lightning", 4, 0.0),
     ("hyper", 4, 0.0),

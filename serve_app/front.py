@@ -18,7 +18,7 @@ from serve_app.schemas import HEADER_REQUEST_ID, HEADER_TIMEOUT, Format
 
 MAX_BODY_BYTES = 1024 * 1024
 SAFE_ID = re.compile(r"[A-Za-z0-9._:-]{1,100}")
-BY_MEDIA_TYPE: dict[str, Format] = {"image/png": "png", "image/jpeg": "jpeg", "image/webp": "webp"}
+BY_MEDIA_TYPE: dict[str, Format] = {"image/png": "png", "image/jpeg": "jpeg", "image/webp": "webp", "image/*": "png"}
 
 M = TypeVar("M", bound=BaseModel)
 

@@ -9,9 +9,9 @@ from typing import Any, Protocol
 
 from serve_app.admission import Admission, FairGate
 from serve_app.config import ServiceConfig
-from serve_app.errors import Refusal, ReplicaLost, ServiceError
+from serve_app.errors import Refusal, ReplicaLost, ServiceError, place_of
 from serve_app.jobs import Description, ImageJob, ModelProfile, Picture
-from serve_app.resolve import Call, resolve
+from serve_app.resolve import Call, check_content, resolve
 from serve_app.schemas import ImageRequest
 
 logger = logging.getLogger("ray.serve")
@@ -64,6 +64,7 @@ class Gateway:
     async def make(self, request: ImageRequest, call: Call) -> Picture:
         """The picture asked for; raises ServiceError. Cancelling it ends the work."""
         job = resolve(request, self.profile, call)
+        check_content(job, self.config.refused_words)
         deadline = self._clock() + call.timeout_s
         self._admission.enter(call.tenant)
         served = False
@@ -96,8 +97,8 @@ class Gateway:
         while True:
             try:
                 await self.refresh()
-            except Exception:
-                logger.exception("health refresh failed")
+            except Exception as error:
+                logger.error("health refresh failed: %s", place_of(error))
             await asyncio.sleep(REFRESH_S)
 
     async def refresh(self) -> None:

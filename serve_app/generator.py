@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from ray import serve
@@ -31,7 +32,7 @@ class Generator:
         if config.max_batch > 1 and config.check_batching:
             with self._phase("check_batching"):
                 batches = rehearsal.batches_truly(painter, job, alone, painter.dtype)
-            painter.profile = rehearsal.checked_profile(painter.profile, batches)
+            painter.profile = replace(painter.profile, batches=batches)
             if not batches:
                 logger.warning("a batch changes this model's images: it runs one image a call")
         profile = painter.profile
@@ -59,8 +60,7 @@ class Generator:
 
     def check_health(self) -> None:
         """Serve replaces the replica when this raises: a pipeline call has hung."""
-        progress = self._engine.last_progress
-        if progress is not None and time.monotonic() - progress > self._config.stall_timeout_s:
+        if self._engine.silent_s() > self._config.stall_timeout_s:
             raise RuntimeError(f"no step of the running call finished within {self._config.stall_timeout_s:.0f} s")
 
 

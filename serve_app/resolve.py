@@ -1,5 +1,6 @@
 """From a request and the model's abilities to one fully decided job, or a 400 or 404 that says why not."""
 
+import re
 import secrets
 from dataclasses import dataclass
 
@@ -37,6 +38,13 @@ def resolve(request: ImageRequest, profile: ModelProfile, call: Call) -> ImageJo
         request_id=call.request_id,
         tenant=call.tenant,
     )
+
+
+def check_content(job: ImageJob, refused_words: tuple[str, ...]) -> None:
+    """Raise ServiceError (400) when the prompt has a word that this service refuses."""
+    words = set(re.findall(r"\w+", job.prompt.casefold()))
+    if any(word.casefold() in words for word in refused_words):
+        raise invalid("This service refuses a word of the prompt.", "prompt", "content_policy_violation")
 
 
 def check_cost(job: ImageJob, count: int, most: int) -> None:

@@ -38,7 +38,7 @@ class Front:
             if started:
                 await self.gateway.refresh()
             transport = httpx.ASGITransport(api, raise_app_exceptions=False)
-            async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", trust_env=False) as client:
                 await use(client)
 
         asyncio.run(asyncio.wait_for(body(), 60))

@@ -209,10 +209,9 @@ def test_refused_content_has_its_own_code(front: Front) -> None:
 
 def test_prompts_stay_out_of_the_log(front: Front, caplog: pytest.LogCaptureFixture) -> None:
     async def use(client: httpx.AsyncClient) -> None:
-        for _ in range(2):
-            await client.post("/imagine", json={"prompt": "my secret wish"})
-            front.replicas.crash = False
-            front.replicas.losses = 1
+        for front.replicas.crash, front.replicas.losses in ((False, 0), (False, 1), (True, 0)):
+            response = await client.post("/imagine", json={"prompt": "my secret wish"})
+            assert (response.status_code == 500) is front.replicas.crash
 
     with caplog.at_level(logging.DEBUG, logger="ray.serve"):
         front.run(use)

@@ -31,7 +31,7 @@ moves = st.lists(
     ),
     max_size=80,
 )
-derandomized = settings(derandomize=True, deadline=None, max_examples=150)
+derandomized = settings(derandomize=True, deadline=None, max_examples=60)
 
 
 def ticket(tenant: str, key: BatchKey, deadline: float = 1e9) -> Ticket[None]:

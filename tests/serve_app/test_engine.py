@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from typing import Any
@@ -10,11 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from serve_app import rehearsal
 from serve_app.batching import Caps
 from serve_app.engine import Engine, Origin
-from serve_app.errors import Refusal
+from serve_app.errors import Refusal, StartupError
 from serve_app.jobs import ImageJob, Picture
 from tests.fakes.service_painter import PROFILE, FakePainter, colour
+from tests.fakes.service_replicas import Clock
 
 Answer = Picture | Refusal
 
@@ -24,13 +27,16 @@ def job(prompt: str = "a", seed: int = 1, **changes: Any) -> ImageJob:
 
 
 def with_engine(
-    painter: FakePainter, use: Callable[[Engine], Coroutine[Any, Any, None]], cap: int = 4
+    painter: FakePainter,
+    use: Callable[[Engine], Coroutine[Any, Any, None]],
+    *,
+    clock: Callable[[], float] = time.monotonic,
 ) -> list[tuple[str, float]]:
     measured: list[tuple[str, float]] = []
 
     async def body() -> None:
         origin = Origin("replica-1", "0.0", lambda name, value: measured.append((name, value)))
-        engine = Engine(painter, Caps(cap, 64 * 64), origin)
+        engine = Engine(painter, Caps(4, 64 * 64), origin, clock=clock)
         try:
             await use(engine)
         finally:
@@ -195,15 +201,28 @@ def test_formats_and_warnings(name: str, magic: bytes) -> None:
     with_engine(FakePainter(), use)
 
 
-def test_progress_is_known_while_a_call_runs() -> None:
-    painter = FakePainter()
+def test_a_call_that_makes_no_step_is_noticed() -> None:
+    painter, clock = FakePainter(), Clock()
 
     async def use(engine: Engine) -> None:
-        assert engine.last_progress is None
+        assert engine.silent_s() == 0.0
         (first,) = await queued_behind(engine, painter, [])
-        assert engine.last_progress is not None
+        clock.now += 30
+        assert engine.silent_s() == 30.0
         painter.release.set()
         await first
-        await until(lambda: engine.last_progress is None)
+        clock.now += 30
+        await until(lambda: engine.silent_s() == 0.0)
 
-    with_engine(painter, use)
+    with_engine(painter, use, clock=clock)
+
+
+def test_the_rehearsal_says_what_does_not_fit() -> None:
+    with pytest.raises(StartupError, match="does not fit"):
+        rehearsal.first_image(FakePainter(fits=0))
+    painter = FakePainter(replace(PROFILE, default_width=512, default_height=512), fits=1)
+    first, alone = rehearsal.first_image(painter)
+    assert not rehearsal.batches_truly(painter, first, alone, "float32")
+    assert [call[0].width for call in painter.calls] == [512, 256, 256, 256]
+    roomy = FakePainter()
+    assert rehearsal.batches_truly(roomy, *rehearsal.first_image(roomy), "float32")

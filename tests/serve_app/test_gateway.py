@@ -100,6 +100,20 @@ def test_overload_is_a_503_and_a_greedy_tenant_gets_429() -> None:
         front.run(use)
 
 
+def test_refused_words_refuse_the_prompt() -> None:
+    front = make_front(refused_words=("Evil",))
+
+    async def use(client: httpx.AsyncClient) -> None:
+        for prompt, status in (("an EVIL cat", 400), ("a devil", 200)):
+            response = await client.post("/imagine", json={"prompt": prompt})
+            assert response.status_code == status
+            if status == 400:
+                assert response.json()["error"]["code"] == "content_policy_violation"
+                assert "evil" not in response.text.lower()
+
+    front.run(use)
+
+
 def test_retry_after_follows_the_measured_rate() -> None:
     clock = Clock()
     admission = Admission(1000, 1000, clock=clock)
