@@ -14,8 +14,8 @@ from sdctl.local.record import base_folder
 from sdctl.targets.base import Finding
 
 GIB = 2**30
-RAY_BYTES = int(1.2 * GIB)  # head, dashboard, agents, controller, proxy, ingress: measured
-REPLICA_BYTES = int(0.8 * GIB)  # torch, diffusers and the built-in model: measured
+RAY_BYTES = int(1.1 * GIB)  # head, dashboard, agents, controller, proxy, ingress: measured
+REPLICA_BYTES = int(0.6 * GIB)  # torch, diffusers and the built-in model: measured
 DISK_BYTES = 1 * GIB  # logs and spilled objects; a model's own cache is elsewhere
 
 
