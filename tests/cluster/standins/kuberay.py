@@ -182,18 +182,10 @@ class RayServices:
         status, endpoints = item["status"], self._endpoints(active)
         for part, cluster in (("activeServiceStatus", active), ("pendingServiceStatus", pending)):
             status[part] = self._part(status, cluster, asked=pending is None or cluster is pending)
-        set_condition(
-            status, "Ready", endpoints > 0, "NonZeroServeEndpoints" if endpoints else "ZeroServeEndpoints", ""
-        )
-        if active is None:
-            set_condition(status, "Ready", False, "Initializing", "")
+        serving = "NonZeroServeEndpoints" if endpoints else "ZeroServeEndpoints"
+        set_condition(status, "Ready", endpoints > 0, serving if active else "Initializing", "")
         both = active is not None and pending is not None
-        reasons = {
-            (False, True): "NoPendingCluster",
-            (True, False): "NoActiveCluster",
-            (False, False): "NoActiveCluster",
-        }
-        reason = "BothActivePendingClustersExist" if both else reasons[active is None, pending is None]
+        reason = "BothActivePendingClustersExist" if both else "NoPendingCluster" if active else "NoActiveCluster"
         set_condition(status, "UpgradeInProgress", both, reason, "")
         status.pop("serviceStatus", None)
         status |= {"numServeEndpoints": endpoints} | ({"serviceStatus": "Running"} if endpoints else {})
