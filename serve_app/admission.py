@@ -11,6 +11,7 @@ from serve_app.batching import Shares
 from serve_app.errors import Refusal, ServiceError
 
 RATE_WINDOW_S = 60.0
+MINUTE_S = 60.0
 LONGEST_RETRY_S = 60
 SHARE_TO_WAIT_FOR = 0.1  # a refused client returns when about this part of the queue is done
 
@@ -58,6 +59,44 @@ class Admission:
 
     def _busy(self, status: int, code: str, message: str, ahead: int) -> ServiceError:
         return ServiceError(Refusal(status, code, message, retry_after_s=self.retry_after_s(ahead)))
+
+
+class MinuteQuota:
+    """How many images each tenant may start in any minute; no limit where that is None."""
+
+    def __init__(self, limit: int | None, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._limit = limit
+        self._clock = clock
+        self._started: dict[str, deque[float]] = {}
+
+    def take(self, tenant: str) -> None:
+        """Use one up; raises ServiceError 429 when none is left."""
+        if self._limit is None:
+            return
+        recent = self._recent(tenant)
+        if len(recent) >= self._limit:
+            wait = math.ceil(recent[0] + MINUTE_S - self._clock())
+            message = f"This key may start {self._limit} images a minute."
+            raise ServiceError(Refusal(429, "rate_limit_exceeded", message, retry_after_s=max(1, wait)))
+        recent.append(self._clock())
+
+    def headers(self, tenant: str) -> dict[str, str]:
+        """The state of the quota, in the headers that OpenAI sends."""
+        if self._limit is None:
+            return {}
+        recent = self._recent(tenant)
+        reset = recent[0] + MINUTE_S - self._clock() if recent else 0.0
+        return {
+            "x-ratelimit-limit-requests": str(self._limit),
+            "x-ratelimit-remaining-requests": str(self._limit - len(recent)),
+            "x-ratelimit-reset-requests": f"{max(0, math.ceil(reset))}s",
+        }
+
+    def _recent(self, tenant: str) -> deque[float]:
+        recent = self._started.setdefault(tenant, deque())
+        while recent and recent[0] + MINUTE_S <= self._clock():
+            recent.popleft()
+        return recent
 
 
 class FairGate:

@@ -41,7 +41,7 @@ def make_api(service: Service) -> FastAPI:
     api.add_api_route("/healthz", _health, methods=["GET"], responses={503: {"description": "Not ready"}})
     api.add_exception_handler(ServiceError, _on_service_error)
     api.add_exception_handler(HTTPException, _on_http_error)
-    api.add_middleware(Envelope, names_requests=service.names_requests)
+    api.add_middleware(Envelope, service=service)
     return api
 
 
@@ -77,9 +77,9 @@ async def _on_http_error(_: Request, error: Exception) -> JSONResponse:
 class Envelope:
     """Around every answer: a request id, safe headers, and a 500 in our shape for what nobody expected."""
 
-    def __init__(self, app: ASGIApp, names_requests: bool) -> None:
+    def __init__(self, app: ASGIApp, service: Service) -> None:
         self._app = app
-        self._names_requests = names_requests
+        self._service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -94,10 +94,12 @@ class Envelope:
             if message["type"] == "http.response.start":
                 started = True
                 headers = MutableHeaders(scope=message)
-                if self._names_requests:
+                if self._service.names_requests:
                     headers[HEADER_REQUEST_ID] = request_id
                 headers["X-Content-Type-Options"] = "nosniff"
                 headers.setdefault("Cache-Control", "no-store")
+                if "tenant" in scope["state"]:
+                    headers.update(self._service.gateway.quota.headers(scope["state"]["tenant"]))
             await send(message)
 
         try:

@@ -54,6 +54,7 @@ class ServiceConfig(BaseModel):
     max_timeout_s: float = Field(default=DEFAULT_TIMEOUT_S, gt=0, le=3600)
     max_in_flight: int = Field(default=400, ge=1, description="requests that one ingress replica holds")
     max_in_flight_per_tenant: int | None = Field(default=None, ge=1)
+    images_per_minute: int | None = Field(default=None, ge=1, description="per tenant and ingress replica")
     max_dispatched: int = Field(default=96, ge=1, description="of those, how many Serve may hold; shows demand")
     stall_timeout_s: float = Field(default=300.0, gt=0, description="a step longer than this is a hang")
     log_prompts: bool = False

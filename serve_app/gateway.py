@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Protocol
 
-from serve_app.admission import Admission, FairGate
+from serve_app.admission import Admission, FairGate, MinuteQuota
 from serve_app.config import ServiceConfig
 from serve_app.errors import Refusal, ReplicaLost, ServiceError, place_of
 from serve_app.jobs import Description, ImageJob, ModelProfile, Picture
@@ -49,6 +49,7 @@ class Gateway:
         self._clock = clock
         self._admission = Admission(config.max_in_flight, config.tenant_limit, clock=clock)
         self._gate = FairGate(config.max_dispatched)
+        self.quota = MinuteQuota(config.images_per_minute, clock=clock)
         self._description: Description | None = None
         self._running: int | None = None
         self._last_answer = float("-inf")
@@ -66,6 +67,7 @@ class Gateway:
         job = resolve(request, self.profile, call)
         check_content(job, self.config.refused_words)
         deadline = self._clock() + call.timeout_s
+        self.quota.take(call.tenant)
         self._admission.enter(call.tenant)
         served = False
         try:

@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
 from serve_app.api import make_api
 from serve_app.config import ServiceConfig
@@ -29,15 +31,18 @@ class Front:
     keys: KeyRing | None = None
     answered: list[tuple[str, str]] = field(default_factory=list)
 
+    @cached_property
+    def api(self) -> FastAPI:
+        """The application that `run` calls."""
+        return make_api(Service(self.gateway, self.keys, lambda code, tenant: self.answered.append((code, tenant))))
+
     def run(self, use: Use, *, started: bool = True) -> None:
         """Call `use` with a client; the replicas have been looked at once unless told otherwise."""
 
         async def body() -> None:
-            service = Service(self.gateway, self.keys, lambda code, tenant: self.answered.append((code, tenant)))
-            api = make_api(service)
             if started:
                 await self.gateway.refresh()
-            transport = httpx.ASGITransport(api, raise_app_exceptions=False)
+            transport = httpx.ASGITransport(self.api, raise_app_exceptions=False)
             async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", trust_env=False) as client:
                 await use(client)
 

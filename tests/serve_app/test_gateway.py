@@ -100,6 +100,25 @@ def test_overload_is_a_503_and_a_greedy_tenant_gets_429() -> None:
         front.run(use)
 
 
+def test_images_per_minute_are_counted_by_tenant_and_told() -> None:
+    front = make_front(images_per_minute=2)
+
+    async def use(client: httpx.AsyncClient) -> None:
+        left = []
+        for _ in range(2):
+            response = await client.post("/imagine", json=GOOD)
+            left.append(response.headers["x-ratelimit-remaining-requests"])
+            front.clock.now += 10
+        assert left == ["1", "0"]
+        refused = await client.post("/imagine", json=GOOD)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (429, "rate_limit_exceeded")
+        assert (refused.headers["retry-after"], refused.headers["x-ratelimit-reset-requests"]) == ("40", "40s")
+        front.clock.now += 40
+        assert (await client.post("/imagine", json=GOOD)).status_code == 200
+
+    front.run(use)
+
+
 def test_refused_words_refuse_the_prompt() -> None:
     front = make_front(refused_words=("Evil",))
 
