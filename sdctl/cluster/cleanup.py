@@ -81,13 +81,13 @@ def cleanup(
 def _advance(cluster: Cluster, snapshot: Snapshot, record: Record) -> tuple[Leftover, ...]:
     """Delete what can go by now, and give what is still there."""
     _delete_orphans(cluster, snapshot)
-    ray, fixed = tuple(ray_left(snapshot)), tuple(fixed_nodes(snapshot, record))
+    ray = tuple(ray_left(snapshot))
+    machines = (*machines_left(cluster, snapshot, record), *fixed_nodes(snapshot, record))
     if ray:
-        return ray + fixed
+        return ray + machines
     _check_seen(snapshot, "pods", "rayclusters.ray.io")
     companions = _companions(cluster, snapshot.namespace, snapshot.name)
-    shared = _shared(cluster, snapshot.name)
-    return (*companions, *machines_left(cluster, snapshot, record), *fixed, *shared)
+    return (*companions, *machines, *_shared(cluster, snapshot.name))
 
 
 def _waited_for(left: tuple[Leftover, ...]) -> bool:

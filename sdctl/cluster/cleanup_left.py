@@ -68,9 +68,10 @@ def _pod_reason(pod: Object, node: Object | None) -> str:
 
 def machines_left(cluster: Cluster, snapshot: Snapshot, record: Record) -> Iterator[Leftover]:
     """Karpenter's machines that the service brought and nobody else uses: each costs money until it is gone."""
+    recorded = {at(claim, "status", "nodeName") for claim in snapshot.nodeclaims if uid(claim) in record.machines}
     for node in snapshot.nodes:
-        if uid(node) in record.machines:
-            others = foreign_pods(cluster, name(node))
+        if uid(node) in record.machines or name(node) in recorded:
+            others = foreign_pods(cluster, name(node), record)
             if others:
                 why = f"it holds {others} pods of others, so it is theirs now"
                 yield Leftover("Node", name(node), why, costs_money=True, stays=True)
@@ -97,6 +98,8 @@ def fixed_nodes(snapshot: Snapshot, record: Record) -> Iterator[Leftover]:
 
 
 def _node_reason(snapshot: Snapshot, node: Object, others: int | None) -> str:
+    if any(at(pod, "spec", "nodeName") == name(node) for pod in snapshot.pods):
+        return "its pods are still ending"
     if at(node, "metadata", "annotations", DO_NOT_DISRUPT) == "true":
         return f"it is annotated {DO_NOT_DISRUPT}: Karpenter leaves it until somebody takes that away"
     blocked = [
@@ -121,13 +124,14 @@ def _claim_of(snapshot: Snapshot, node: Object) -> str:
     return next((name(claim) for claim in snapshot.nodeclaims if at(claim, "status", "nodeName") == name(node)), "-")
 
 
-def foreign_pods(cluster: Cluster, node: str) -> int | None:
+def foreign_pods(cluster: Cluster, node: str, ours: Record) -> int | None:
     """How many pods of others hold a node (those of DaemonSets and of the node itself do not); None: not to be seen."""
     try:
         pods = cluster.items(PODS, "", fields=f"spec.nodeName={node}")
     except NotAllowed:
         return None
-    return sum(1 for pod in pods if not _belongs_to_node(pod) and at(pod, "status", "phase") in ("Running", "Pending"))
+    held = [pod for pod in pods if at(pod, "status", "phase") in ("Running", "Pending")]
+    return sum(1 for pod in held if not _belongs_to_node(pod) and uid(pod) not in ours.pods)
 
 
 def _belongs_to_node(pod: Object) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 from sdctl import state
 from sdctl.cluster.client import Cluster
-from sdctl.cluster.objects import NODEPOOL_LABEL, at, condition, is_true, label, name, uid
+from sdctl.cluster.objects import NODEPOOL_LABEL, at, condition, created, label, name, uid
 from sdctl.cluster.snapshot import Snapshot
 
 
@@ -26,8 +26,9 @@ class Record:
         used = {str(at(pod, "spec", "nodeName")) for pod in snapshot.pods if at(pod, "spec", "nodeName")}
         nodes = [node for node in snapshot.nodes if name(node) in used]
         claims = [claim for claim in snapshot.nodeclaims if at(claim, "status", "nodeName") in used]
-        if any(condition(pod, "PodScheduled").get("status") == "False" for pod in snapshot.pods):
-            claims += [claim for claim in snapshot.nodeclaims if not is_true(claim, "Initialized")]
+        waiting = [created(pod) for pod in snapshot.pods if condition(pod, "PodScheduled").get("status") == "False"]
+        if waiting:  # Karpenter makes machines for them, on which no pod is yet
+            claims += [claim for claim in snapshot.nodeclaims if created(claim) >= min(waiting)]
         brought = [node for node in nodes if label(node, NODEPOOL_LABEL)]
         return cls(
             pods={uid(pod): name(pod) for pod in snapshot.pods},

@@ -72,3 +72,25 @@ def cause_of(cluster: Cluster) -> Callable[[], Cause | None]:
         return diagnose(seen[0], datetime.now(UTC))
 
     return ask
+
+
+def node_pool(limit: int = 4) -> Object:
+    """A NodePool from which Karpenter makes GPU nodes."""
+    spec = {
+        "nodeClassRef": {"group": "karpenter.k8s.aws", "kind": "EC2NodeClass", "name": "gpu"},
+        "requirements": [{"key": "karpenter.sh/capacity-type", "operator": "In", "values": ["spot"]}],
+        "taints": [{"key": "nvidia.com/gpu", "value": "true", "effect": "NoSchedule"}],
+    }
+    limits = {"nvidia.com/gpu": limit}
+    metadata = {"name": "gpu"}
+    pool = {"apiVersion": "karpenter.sh/v1", "kind": "NodePool", "metadata": metadata}
+    return {**pool, "spec": {"limits": limits, "template": {"spec": spec}}}
+
+
+def node_class() -> Object:
+    """What the NodePool refers to."""
+    own = [{"tags": {"own": "yes"}}]
+    spec = {"role": "node", "amiSelectorTerms": [{"alias": "al2023@latest"}]}
+    spec |= {"subnetSelectorTerms": own, "securityGroupSelectorTerms": own}
+    kind = {"apiVersion": "karpenter.k8s.aws/v1", "kind": "EC2NodeClass", "metadata": {"name": "gpu"}}
+    return {**kind, "spec": spec}

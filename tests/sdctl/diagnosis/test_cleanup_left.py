@@ -51,7 +51,7 @@ def machine(seen: Any, *others: dict[str, Any], allowed: bool = True) -> Leftove
 
 
 def test_the_record_has_pods_and_machines_and_those_on_their_way() -> None:
-    claim = nodeclaim(condition("Launched"))
+    claim = nodeclaim(condition("Launched"), age_s=60)
     record = Record.of(snapshot(pods=(pod("head"), unscheduled("")), nodeclaims=(claim,)))
     assert set(record.pods.values()) == {"sd-x7k2p-head-aaaaa", "sd-x7k2p-gpu-worker-bbbbb"}
     assert set(record.machines.values()) == {"node-1", "gpu-8hq2z"}
@@ -119,6 +119,14 @@ def test_a_claim_whose_node_is_gone_still_costs_money() -> None:
     record = Record.of(snapshot(nodeclaims=(claim,)))
     [left] = machines_left(Pods(), snapshot(pods=(), nodes=(), nodeclaims=(claim,)), record)
     assert (left.kind, left.costs_money) == ("NodeClaim", True)
+
+
+def test_a_node_that_came_after_the_record_of_its_claim_is_ours() -> None:
+    claim = nodeclaim(condition("Launched"), age_s=60)
+    record = Record.of(snapshot(pods=(unscheduled(""),), nodes=(), nodeclaims=(claim,)))
+    joined = nodeclaim(condition("Launched"), age_s=60, node_name="node-9")
+    [left] = machines_left(Pods(), snapshot(pods=(), nodes=(node("node-9"),), nodeclaims=(joined,)), record)
+    assert (left.kind, left.name, left.stays) == ("Node", "node-9", False)
 
 
 def test_fixed_nodes_are_told() -> None:
