@@ -4,7 +4,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
@@ -61,24 +61,30 @@ def create() -> Record:
 
     Raises SdctlError where somebody else owns the folder under /tmp, or it cannot be made.
     """
-    base = base_folder()
     identifier = secrets.token_hex(4)
+    folder = base_folder() / identifier
     try:
-        base.mkdir(mode=0o700, exist_ok=True)
-        owner = base.lstat()
-        if owner.st_uid != os.getuid() or base.is_symlink():
-            raise SdctlError(f"{base} belongs to somebody else.", hint="Have it removed; sdctl makes its own.")
-        base.chmod(0o700)
-        (base / identifier).mkdir(mode=0o700)
-        (base / identifier / "tmp").mkdir(mode=0o700)
-        (base / identifier / OWNER_FILE).write_text(str(state.home()), encoding="utf-8")
-        record = Record(identifier, str(base / identifier), boot_id()).with_()
+        _make(folder)
+        (folder / "tmp").mkdir(mode=0o700)
+        (folder / OWNER_FILE).write_text(str(state.home()), encoding="utf-8")
+        record = Record(identifier, str(folder), boot_id()).with_()
         _write_token()
     except OSError as error:
         raise SdctlError(
-            f"{error.filename or base} cannot be written: {error.strerror}.", hint="sdctl needs /tmp and its state."
+            f"{error.filename or folder} cannot be written: {error.strerror}.", hint="sdctl needs /tmp and its state."
         ) from None
     return record
+
+
+def _make(folder: Path) -> None:
+    base = folder.parent
+    while not folder.exists():
+        base.mkdir(mode=0o700, exist_ok=True)
+        if base.is_symlink() or base.lstat().st_uid != os.getuid():
+            raise SdctlError(f"{base} belongs to somebody else.", hint="Have it removed; sdctl makes its own.")
+        base.chmod(0o700)
+        with suppress(FileNotFoundError):  # a clean-up of another state home removed the empty base meanwhile
+            folder.mkdir(mode=0o700)
 
 
 def _write_token() -> None:
@@ -143,9 +149,8 @@ def forget(record: Record) -> None:
         shutil.rmtree(record.folder)
     token_path().unlink(missing_ok=True)
     state.remove(FILE)
-    base = base_folder()
-    if base.exists() and not any(base.iterdir()):
-        base.rmdir()
+    with suppress(OSError):  # gone already, or somebody else's deployment is in it
+        base_folder().rmdir()
 
 
 @contextmanager
