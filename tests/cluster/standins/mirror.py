@@ -66,6 +66,7 @@ class Mirror:
     session: aiohttp.ClientSession
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     _objects: dict[str, dict[str, Object]] = field(default_factory=lambda: {kind: {} for kind in FOLLOWED})
+    _gone: set[str] = field(default_factory=set)  # UIDs
 
     def get(self, kind: str, name: str) -> Object | None:
         return self._objects[kind].get(name)
@@ -149,7 +150,7 @@ class Mirror:
                 (self._forget if event["type"] == "DELETED" else self._keep)(kind, event["object"])
 
     def _keep(self, kind: str, item: Object) -> Object:
-        if kind in self._objects and "name" in item["metadata"]:
+        if kind in self._objects and item["metadata"].get("uid") not in self._gone:
             known = self._objects[kind].get(item["metadata"]["name"])
             if known is None or version(known) < version(item):
                 self._objects[kind][item["metadata"]["name"]] = item
@@ -157,6 +158,7 @@ class Mirror:
         return item
 
     def _forget(self, kind: str, item: Object) -> None:
+        self._gone.add(item["metadata"]["uid"])  # an answer from before its end may still come
         known = self._objects[kind].get(item["metadata"]["name"])
         if known is not None and known["metadata"]["uid"] == item["metadata"]["uid"]:
             del self._objects[kind][item["metadata"]["name"]]
