@@ -1,13 +1,14 @@
 """From Serve's state and the service's own word to stages and one status."""
 
 import json
+import re
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sdctl import service
-from sdctl.errors import SdctlError, TimedOut, Unreachable
-from sdctl.local import config, ray_start
+from sdctl.errors import NotFound, SdctlError, TimedOut, Unreachable
+from sdctl.local import config, ray_start, record
 from sdctl.local.record import Record
 from sdctl.local.stages import PHASES, REPLICA, Stages
 from sdctl.ray_api import Application, RayApi, ServeState
@@ -17,6 +18,7 @@ from sdctl.targets.base import Endpoint, Step
 POLL_S = 0.2
 HEALTH_S = 10.0
 SILENCE_S = 90.0
+ERROR = re.compile(r"[\w.]*(Error|Exception|Interrupt)\b.*: ")
 BROKEN = ("DEPLOY_FAILED", "UNHEALTHY")
 
 
@@ -41,7 +43,7 @@ def healthz(kept: Record) -> tuple[int, Mapping[str, Any]]:
 def wait_ready(kept: Record, stages: Stages, timeout_s: float) -> Iterator[tuple[Step, ...]]:
     """Stages, each time one changes, until a replica has made an image; raises TimedOut, or SdctlError with the cause.
 
-    `timeout_s` counts from here. A folder of a foreign application has no /healthz: there, running is enough.
+    `timeout_s` counts from here. A foreign application may have no /healthz: there, running is enough.
     """
     deadline = time.monotonic() + timeout_s
     last: tuple[tuple[str, str, str], ...] = ()
@@ -51,6 +53,8 @@ def wait_ready(kept: Record, stages: Stages, timeout_s: float) -> Iterator[tuple
             try:
                 now = ray.serve()
             except (Unreachable, TimedOut):
+                if record.load() is None:
+                    raise NotFound("The deployment was removed meanwhile.", hint="Deploy it again.") from None
                 # A busy machine's dashboard answers late; one that stays away is dead.
                 if time.monotonic() - heard > SILENCE_S or time.monotonic() > deadline:
                     raise
@@ -103,11 +107,11 @@ def failure(now: ServeState, states: tuple[str, ...] = BROKEN) -> str:
 
 
 def explanation(application: Application) -> str:
-    """What Serve says of an application that does not run: the last lines of the replica's error first."""
+    """What Serve says of an application that does not run: the error at the end of a traceback, else the last lines."""
     texts = [application.message, *(each.message for each in application.deployments if each.status != "HEALTHY")]
     lines = [line.strip() for text in texts for line in text.splitlines() if line.strip()]
-    errors = [line for line in lines if "Error" in line or "Exception" in line]
-    return "\n".join(dict.fromkeys([*errors[-1:], *lines[-12:]])) if lines else ""
+    errors = [line for line in lines if ERROR.match(line)]
+    return errors[-1].removeprefix("serve_app.errors.StartupError: ") if errors else "\n".join(lines[-4:])
 
 
 def _doing(now: ServeState) -> str:

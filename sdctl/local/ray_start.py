@@ -103,7 +103,8 @@ def spawn(kept: Record) -> tuple[Record, "subprocess.Popen[bytes]"]:
 
 def endpoint(kept: Record) -> Endpoint:
     """Ray's dashboard of a record; its headers hold the token."""
-    return Endpoint(f"http://127.0.0.1:{kept.dashboard_port}", {"Authorization": f"Bearer {record.token()}"})
+    token = record.token()
+    return Endpoint(f"http://127.0.0.1:{kept.dashboard_port}", {"Authorization": f"Bearer {token}"} if token else {})
 
 
 def wait(kept: Record, process: "subprocess.Popen[bytes]") -> None:

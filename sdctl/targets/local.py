@@ -59,7 +59,8 @@ class LocalTarget:
         """Stages until a replica has made an image; raises with the cause when none can."""
         kept = _kept()
         yield from health.wait_ready(kept, self._stages, timeout_s)
-        kept.with_(members=lifecycle.members(kept))
+        if record.load() == kept:  # unless another command changed or removed it meanwhile
+            kept.with_(members=lifecycle.members(kept))
 
     def status(self) -> ServiceStatus:
         """One snapshot: from the record, Serve and the service's own health answer."""
