@@ -12,6 +12,7 @@ from sdctl.cluster.client import Cluster
 from sdctl.cluster.objects import at
 from sdctl.cluster.pods import DASHBOARD, SERVE, Route, ray_clusters
 from sdctl.cluster.resources import RAYSERVICES, SECRETS
+from sdctl.cluster.secrets import TOKEN_KEY, keys_name
 from sdctl.cluster.tunnel import Tunnel
 from sdctl.cluster.tunnel_bind import PORT_IN_USE, bind
 from sdctl.cluster.tunnel_dial import BACK_OFF, FINAL, Dialer
@@ -116,10 +117,10 @@ def api_key(cluster: Cluster, namespace: str, name: str) -> str:
     if token := os.environ.get("SDCTL_TOKEN", ""):
         return token
     try:
-        keys = _secret(cluster, namespace, f"{name}-api-keys")
+        keys = _secret(cluster, namespace, keys_name(name))
     except NotAllowed as error:
         raise NotAllowed(error.message, hint="Put the service's key into SDCTL_TOKEN.") from None
-    return keys[max(keys)] if keys else ""
+    return next(iter(keys[max(keys)].split()), "") if keys else ""  # the newest; a file may hold several
 
 
 def dashboard_token(cluster: Cluster, namespace: str, name: str) -> str:
@@ -130,7 +131,7 @@ def dashboard_token(cluster: Cluster, namespace: str, name: str) -> str:
         return ""
     # Without a name KubeRay makes a Secret that is called as the RayCluster is.
     for secret in (auth["secretName"],) if auth.get("secretName") else ray_clusters(rayservice):
-        if token := _secret(cluster, namespace, secret).get("auth_token"):
+        if token := _secret(cluster, namespace, secret).get(TOKEN_KEY):
             return token
     return ""
 
