@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdctl.errors import SdctlError, TimedOut, Unreachable
+from sdctl.errors import NotAllowed, SdctlError, TimedOut
 from sdctl.local import nodes, ports, record
 from sdctl.local.processes import Identity, started
 from sdctl.local.record import Record
@@ -120,7 +120,9 @@ def wait(kept: Record, process: "subprocess.Popen[bytes]") -> None:
             try:
                 ray.serve()
                 return
-            except (Unreachable, TimedOut):  # a busy machine answers late
+            except NotAllowed:
+                raise
+            except SdctlError:  # nobody there yet, late on a busy machine, or Ray's own answer before its raylet is up
                 if time.monotonic() > deadline:
                     raise TimedOut(
                         f"Ray did not answer within {START_S:.0f} s: {last_words(kept)}",
