@@ -36,12 +36,13 @@ CAPACITY_TYPE = "karpenter.sh/capacity-type"
 ADVICE = ("idle_workers", "forbidden")  # causes that do not speak against a service that serves
 
 
-def status(cluster: Cluster, namespace: str, service: str, *, earlier: Snapshot | None = None) -> ServiceStatus:
-    """One look at the service; replica counts are None where Ray's dashboard cannot be asked.
+def status(cluster: Cluster, namespace: str, service: str) -> ServiceStatus:
+    """One look at the service; raises Unreachable, Busy, and NotAllowed where even the RayService may not be read."""
+    return of_snapshot(cluster, take(cluster, namespace, service))
 
-    Raises Unreachable, Busy, and NotAllowed where this user may not even read the RayService.
-    """
-    snapshot = take(cluster, namespace, service, earlier=earlier)
+
+def of_snapshot(cluster: Cluster, snapshot: Snapshot) -> ServiceStatus:
+    """The status that a snapshot tells; replica counts are None where Ray's dashboard cannot be asked."""
     return explain(snapshot, snapshot.now, lambda: _ask_serve(cluster, snapshot))
 
 

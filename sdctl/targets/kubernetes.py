@@ -23,6 +23,7 @@ from sdctl.targets.url import authorization
 if TYPE_CHECKING:
     from sdctl.cluster.client import Cluster
     from sdctl.cluster.deploy_plan import Plan
+    from sdctl.cluster.snapshot import Snapshot
 
 
 class KubernetesTarget:
@@ -34,6 +35,7 @@ class KubernetesTarget:
         self._selection = selection
         self._planned: tuple[DeploySpec, Plan] | None = None
         self._changes: list[str] | None = None
+        self._seen: Snapshot | None = None
         self.keep_namespace = False
         self.report: Callable[[tuple[Step, ...]], None] = lambda _: None
 
@@ -110,10 +112,12 @@ class KubernetesTarget:
         return wait_ready(self.cluster, timeout_s)
 
     def status(self) -> ServiceStatus:
-        """One snapshot, explained."""
-        from sdctl.cluster.status import status
+        """One snapshot, explained; with the one before it, pods that came and went are noticed."""
+        from sdctl.cluster.snapshot import take
+        from sdctl.cluster.status import of_snapshot
 
-        seen = status(self.cluster, self.cluster.namespace, self.cluster.name)
+        self._seen = take(self.cluster, self.cluster.namespace, self.cluster.name, earlier=self._seen)
+        seen = of_snapshot(self.cluster, self._seen)
         if self._changes is None:
             return seen
         return replace(seen, details={**seen.details, "changes": self._changes or ["nothing changed"]})

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
-from sdctl.cluster.diagnosis import machines, nodes, platform, pods, serve
+from sdctl.cluster.diagnosis import exits, machines, nodes, platform, pods, serve
 from sdctl.cluster.diagnosis.cause import Cause
 from sdctl.cluster.objects import event_time
 from sdctl.cluster.snapshot import Snapshot
@@ -23,8 +23,8 @@ WORKLOAD: tuple[Callable[[Snapshot], Cause | None], ...] = (
     pods.creation_refused,
     pods.missing_object,
     pods.image_pull,
-    pods.killed,
-    pods.container_exits,
+    exits.killed,
+    exits.container_exits,
     serve.application_failed,
     nodes.no_node,
     machines.spot_lost,
