@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,8 +14,8 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.stream import portforward
 
 from tests.cluster.control_plane import ControlPlane
+from tests.cluster.standins.conditions import get_condition
 from tests.cluster.standins.kubelet import Fault
-from tests.cluster.standins.kuberay import get_condition
 from tests.cluster.standins.platform import Platform
 
 pytestmark = pytest.mark.cluster
@@ -55,11 +56,9 @@ CLASS = {
 
 
 def template(image: str, gpus: int = 0) -> dict[str, Any]:
-    resources = {"limits": {"cpu": "1", "memory": "1Gi"} | ({"nvidia.com/gpu": str(gpus)} if gpus else {})}
-    tolerations = [{"key": "nvidia.com/gpu", "operator": "Exists"}]
-    return {
-        "spec": {"containers": [{"name": "ray", "image": image, "resources": resources}], "tolerations": tolerations}
-    }
+    container: dict[str, Any] = {"name": "ray", "image": image}
+    container["resources"] = {"limits": {"cpu": "1", "memory": "1Gi"} | ({"nvidia.com/gpu": str(gpus)} if gpus else {})}
+    return {"spec": {"containers": [container], "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}]}}
 
 
 def rayservice(image: str = "ray:1", *, gpus: int = 0) -> dict[str, Any]:
@@ -280,6 +279,10 @@ def get(api: Any, namespace: str, pod: str, path: str) -> tuple[int, bytes]:
     finally:
         connection.close()
         forward.close()
+        for thread in threading.enumerate():
+            if thread.name.startswith("Kubernetes port forward proxy"):
+                thread.join(120)
+        forward.websocket.shutdown()  # the client leaves the socket of a forward that broke off open
 
 
 def test_forwards_and_logs_pass_through_the_api_server(platform: Platform, control_plane: ControlPlane) -> None:

@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-VERSION = "1.20.2.1"  # the last number is this recipe's: a change below needs a new one
+VERSION = "1.20.2.2"  # the last number is this recipe's: a change below needs a new one
 SOURCE_PACKAGE = "kubernetes=1.20.5+really1.20.2-1.1+deb12u1"
 TOOLS = ("golang-go", "rsync", "make", "dpkg-dev")
 SUITE = "bookworm"
@@ -88,7 +88,7 @@ def _compile(source: Path, reflect2: Path, work: Path) -> Path:
     shutil.rmtree(vendored)
     shutil.copytree(reflect2, vendored)
     # Newer Go compares equal here for every empty string, which would then be refused as null.
-    checks = source / "vendor/github.com/go-openapi/validate/type.go"
+    checks = source / "vendor/k8s.io/kube-openapi/pkg/validation/validate/type.go"
     null_or_zero = "data == nil || reflect.DeepEqual(reflect.Zero(reflect.TypeOf(data)), reflect.ValueOf(data))"
     text = checks.read_text()
     assert null_or_zero in text, "the source is not the one that this recipe knows"

@@ -33,7 +33,13 @@ A test:
         [head] = platform.list("pods", "ray.io/node-type=head")
 
 `until` polls with a deadline of 120 s: a busy machine is slow, so wait for conditions and never for times.
-`platform.create/get/list/patch/delete` act as admin in the test's namespace, on plain JSON; plurals name the kinds.
+`platform.create/get/list/patch/delete` act as admin in the test's namespace, on plain JSON; plurals name the kinds;
+`conditions.get_condition(status, "Ready")` reads a condition. "node-cpu" is there from the start; `add_node` adds
+more, `lose_node` takes one away. `platform.demand["workers"] = 3` is what Ray's autoscaler asks of a worker group.
+`platform.rays.of(cluster).backend` is the Ray behind a RayCluster, e.g. to set a FakeRay's `replicas`.
+
 Users with few rights: `control_plane.kubeconfig(control_plane.user(rules, namespace=namespace))`, and
-`control_plane.kubeconfig("nobody")` for none at all. Trouble: `control_plane.stop_apiserver()`, `.start_apiserver()`.
+`control_plane.kubeconfig("nobody")` for none at all. Trouble: `control_plane.stop_apiserver()`, `.start_apiserver()`,
+`.restart()`, after which every earlier resource version has expired (410). The fixture `absent_namespace` is a name
+that nothing has been made of yet, for `Platform(control_plane, absent_namespace)`.
 """

@@ -4,12 +4,12 @@ import copy
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.cluster.standins.conditions import condition
 from tests.cluster.standins.events import Events
 from tests.cluster.standins.kubelet import Kubelet
 from tests.cluster.standins.mirror import Mirror, Object
 from tests.cluster.standins.nodepools import TYPE, TYPES, NodePools, node_labels
 from tests.cluster.standins.nodes import GPU, node, ready, requests
-from tests.cluster.standins.raycluster import condition
 from tests.cluster.standins.raypods import suffix
 from tests.cluster.standins.scenario import Scenario
 from tests.cluster.standins.scheduler import FINISHED

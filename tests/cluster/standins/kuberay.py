@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from tests.cluster.standins.conditions import get_condition, set_condition, without
 from tests.cluster.standins.events import Events
 from tests.cluster.standins.mirror import Mirror, Object, now
 from tests.cluster.standins.pods import is_ready
-from tests.cluster.standins.raycluster import condition
 from tests.cluster.standins.raypods import HEAD_PORTS, origin, owned_by, service, suffix
 from tests.cluster.standins.scenario import Scenario
 from tests.cluster.standins.serve import Serve
@@ -250,20 +250,3 @@ def seconds(duration: str) -> float | None:
     """A Go duration ("1h30m") or a number of seconds; None without one."""
     parts = re.findall(r"(\d+(?:\.\d+)?)([smh]?)", duration)
     return sum(float(number) * UNITS_S[unit] for number, unit in parts) if parts else None
-
-
-def get_condition(status: Object, kind: str) -> Object:
-    """A condition of a status; empty without it."""
-    found: Object = next((item for item in status.get("conditions", []) if item["type"] == kind), {})
-    return found
-
-
-def set_condition(status: Object, kind: str, value: bool, reason: str, message: str) -> None:
-    """Put a condition into a status in place of the one of its type."""
-    new = condition(status, kind, value, reason, reason, message)
-    status["conditions"] = [*without(status, kind), new]
-
-
-def without(status: Object, kind: str) -> list[Object]:
-    """A status's conditions but one type."""
-    return [item for item in status.get("conditions", []) if item["type"] != kind]

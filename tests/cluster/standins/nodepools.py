@@ -4,9 +4,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+from tests.cluster.standins.conditions import condition
 from tests.cluster.standins.mirror import Mirror, Object
 from tests.cluster.standins.nodes import GPU, quantity, requests
-from tests.cluster.standins.raycluster import condition
 from tests.cluster.standins.scenario import Scenario
 from tests.cluster.standins.scheduler import matches, tolerated
 

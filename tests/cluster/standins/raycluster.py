@@ -4,8 +4,9 @@ import secrets
 from dataclasses import dataclass, field
 
 from tests.cluster.control_plane import Refused
+from tests.cluster.standins.conditions import condition
 from tests.cluster.standins.events import Events
-from tests.cluster.standins.mirror import Mirror, Object, now
+from tests.cluster.standins.mirror import Mirror, Object
 from tests.cluster.standins.pods import FINISHED, is_ready
 from tests.cluster.standins.raypods import auth_secret, head_pod, head_service, owned_by, worker_pod
 from tests.cluster.standins.scenario import Scenario
@@ -131,16 +132,6 @@ class RayClusters:
         status["conditions"] = conditions
         if any(before.get(key) != value for key, value in status.items()):
             await self.mirror.patch("rayclusters", cluster["metadata"]["name"], {"status": status}, "status")
-
-
-def condition(before: Object, kind: str, value: bool, reason: str, otherwise: str, message: str = "") -> Object:
-    """A status condition; its time changes only with its value."""
-    old: Object = next((item for item in before.get("conditions", []) if item["type"] == kind), {})
-    status = "True" if value else "False"
-    moment = old["lastTransitionTime"] if old.get("status") == status else now()
-    reason = reason if value else otherwise
-    said = {"reason": reason, "message": message or reason}
-    return {"type": kind, "status": status, "lastTransitionTime": moment} | said
 
 
 def _last_state(pod: Object) -> str:
