@@ -1,5 +1,6 @@
 """Trains UNet and text encoder on the latents, by predicting v at noise levels up to pure noise."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,22 @@ from serve_app.models.train.dataset import Dataset
 from serve_app.models.train.plan import Plan
 from serve_app.models.train.progress import Stage, learning_rate, step_rng, torch_rng
 
-SHARE_PURE_NOISE = 0.12  # colour and layout are decided at the first step
+LAYOUT_STEPS = 4000  # until then layout is learned, from then on objects are stressed
 AVERAGE_DECAY = 0.999
-HOLD = 0.6  # of the steps at the peak rate: a run can be made longer until then without any other change
-OBJECT_WEIGHT = 3.0  # objects cover a tenth of a picture
+HOLD = 0.55  # of the steps at the peak rate: a run can be made longer until then without any other change
 OBJECT_CONTRAST = 0.5  # mean squared difference from the background's latents; flat areas vary by 0.2
+
+
+@dataclass(frozen=True)
+class Emphasis:
+    """What the loss stresses: the share of pure noise, where only words tell what to draw, and the weight of objects,
+    which cover a tenth of a picture."""
+
+    pure_noise: float
+    objects: float
+
+
+LAYOUT, OBJECTS = Emphasis(0.12, 3.0), Emphasis(0.35, 6.0)
 
 
 class Denoiser(nn.Module):
@@ -59,32 +71,32 @@ class Average:
             parameter.copy_(weight)
 
 
-def draw_timesteps(count: int, rng: np.random.Generator, last: int) -> Tensor:
-    """Noise levels: an eighth pure noise, the others more often high than low."""
+def draw_timesteps(count: int, rng: np.random.Generator, pure_noise: float, last: int = 999) -> Tensor:
+    """Noise levels: a share of pure noise, the others more often high than low."""
     levels = np.floor((last + 1) * rng.random(count) ** 0.6)
-    levels[rng.random(count) < SHARE_PURE_NOISE] = last
+    levels[rng.random(count) < pure_noise] = last
     return torch.from_numpy(np.minimum(levels, last)).long()
 
 
-def cell_weights(latents: Tensor) -> Tensor:
+def cell_weights(latents: Tensor, objects: float) -> Tensor:
     """Weights of the latents' cells, objects above background, 1 on average; the corner is always background."""
     is_object = (latents - latents[:, :, :1, :1]).square().mean(1, keepdim=True) > OBJECT_CONTRAST
-    weights = 1 + (OBJECT_WEIGHT - 1) * is_object.float()
+    weights = 1 + (objects - 1) * is_object.float()
     return weights / weights.mean()
 
 
 def loss_of(
-    model: Denoiser, scheduler: DDIMScheduler, batch: tuple[Tensor, Tensor], rng: np.random.Generator
+    model: Denoiser, scheduler: DDIMScheduler, batch: tuple[Tensor, Tensor], rng: np.random.Generator, stress: Emphasis
 ) -> Tensor:
     """The weighted squared error of v for one batch of latents and tokens."""
     latents, tokens = batch
     noise = torch.randn(latents.shape, generator=torch_rng(rng))
-    timesteps = draw_timesteps(len(latents), rng, scheduler.config.num_train_timesteps - 1)
+    timesteps = draw_timesteps(len(latents), rng, stress.pure_noise)
     noisy = scheduler.add_noise(latents, noise, timesteps)
     with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):  # flash attention is slower backwards
         prediction = model(noisy, timesteps, tokens).float()
     error = (prediction - scheduler.get_velocity(latents, noise, timesteps)).square()
-    weighted: Tensor = error * cell_weights(latents)
+    weighted: Tensor = error * cell_weights(latents, stress.objects)
     return weighted.mean()
 
 
@@ -104,7 +116,8 @@ def train_denoiser(folder: Path, plan: Plan, dataset: Dataset) -> tuple[Denoiser
         ).input_ids
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, plan.denoiser_steps, plan.denoiser_rate, HOLD)
-        loss = loss_of(model, scheduler, (latents, tokens), rng)
+        stress = LAYOUT if step < LAYOUT_STEPS else OBJECTS
+        loss = loss_of(model, scheduler, (latents, tokens), rng, stress)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)

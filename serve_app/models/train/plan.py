@@ -20,10 +20,10 @@ class Plan:
     crops: int = 16
     whole_pictures: int = 4  # the last fifth of the steps sees whole pictures, this many a step
     scenes: int = 12000  # cached latents at the default size; a twelfth as many at each other size
-    denoiser_steps: int = 10500
+    denoiser_steps: int = 10000
     denoiser_rate: float = 1.2e-3
     batch: int = 32
-    decoder_steps: int = 1600
+    decoder_steps: int = 1000
     decoder_rate: float = 8e-4
     checkpoint_every: int = 500
     log_every: int = 100

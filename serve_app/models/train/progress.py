@@ -57,7 +57,7 @@ class Stage:
         """Write the checkpoint, whole or not at all."""
         states = {key: part.state_dict() for key, part in self.parts.items()}
         partial = self.file.with_suffix(".partial")
-        torch.save({"step": self.step + 1, "seconds": self.seconds, **states}, partial)
+        torch.save({"step": self.step, "seconds": self.seconds, **states}, partial)
         os.replace(partial, self.file)
 
     def log(self, **values: float) -> None:

@@ -15,11 +15,11 @@ def judged(shown: Scene, asked: Scene, size: tuple[int, int] = (128, 128)) -> Ve
     return judge(draw(shown, place_objects(shown, np.random.default_rng(0)), size), asked)
 
 
-@pytest.mark.parametrize("size", [(128, 128), (192, 192), (192, 128), (128, 192)])
-def test_drawn_originals_are_right(size: tuple[int, int]) -> None:
+@pytest.mark.parametrize(("size", "count"), [((128, 128), 40), ((192, 192), 8), ((192, 128), 8), ((128, 192), 8)])
+def test_drawn_originals_are_right(size: tuple[int, int], count: int) -> None:
     rng = np.random.default_rng(size)
     wrong = []
-    for i in range(60):
+    for i in range(count):
         scene = random_scene(rng, held_out=i % 3 == 0)
         verdict = judge(draw(scene, place_objects(scene, rng), size), scene)
         if not verdict.ok or not all(thing.size_ok for thing in verdict.objects):

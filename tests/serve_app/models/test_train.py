@@ -2,15 +2,15 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.torch
-torch = pytest.importorskip("torch")
+pytestmark = [pytest.mark.torch, pytest.mark.usefixtures("one_thread")]
 
 
-def weights(folder: Path, **changes: int) -> list[object]:
+def weights(folder: Path, **changes: int) -> list[Any]:
     from serve_app.models.train.__main__ import train
     from serve_app.models.train.plan import TINY
 
@@ -22,16 +22,17 @@ def weights(folder: Path, **changes: int) -> list[object]:
 
 
 def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import torch
+
     from serve_app.models.train import denoiser
 
-    torch.set_num_threads(1)
     whole = weights(tmp_path / "whole")
     calls = iter(range(100))
     update = denoiser.Average.update
 
-    def interrupt(average: denoiser.Average, module: torch.nn.Module, step: int) -> None:  # type: ignore[name-defined]
+    def interrupt(average: denoiser.Average, module: torch.nn.Module, step: int) -> None:
         if next(calls) == 3:
             raise KeyboardInterrupt
         update(average, module, step)
@@ -53,6 +54,8 @@ def test_an_earlier_run_is_not_overwritten(tmp_path: Path, capsys: pytest.Captur
 
 
 def test_normalised_latents_decode_as_before() -> None:
+    import torch
+
     from serve_app.models.train.autoencoder import drawings, encode_mean, new_autoencoder, normalise_latents, to_tensor
 
     pictures, _ = drawings(8)
