@@ -26,6 +26,7 @@ POLL_S = 0.1
 def deploy(spec: DeploySpec, stages: Stages) -> list[str]:
     """Start or change the service until Serve has accepted the application; gives what changed, for people."""
     wanted = manifest.load(spec.manifest or manifest.packaged(manifest.CPU)).serve_config
+    config.overlay(wanted, Wish(1, spec.model, spec.replicas), _machine(spec.gpu_nodes))  # refuses before it touches
     with record.exclusive():
         kept, notes = _usable(spec)
         if kept is None:

@@ -93,7 +93,8 @@ def test_beside_a_neighbour_through_kills_until_nothing_is_left(sdctl: Sdctl, ne
         begun = sdctl.record
         deploying.send_signal(signal.SIGINT)
         deploying.communicate(timeout=DEADLINE_S)
-    assert deploying.returncode == 130
+    # A shell shows 130 for both: Python ends itself by the signal where it interrupted the making of a dataclass.
+    assert deploying.returncode in (130, -signal.SIGINT)
     sdctl.json("cleanup")
     assert_clean(sdctl, begun["leader"]["pid"], begun["folder"], {begun["dashboard_port"]})
 
