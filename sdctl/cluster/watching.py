@@ -13,6 +13,7 @@ from sdctl.cluster.objects import (
     condition,
     created,
     event_time,
+    gpus,
     is_true,
     label,
     name,
@@ -20,6 +21,7 @@ from sdctl.cluster.objects import (
     role,
     time_of,
 )
+from sdctl.cluster.resources import RAYCLUSTERS, RAYSERVICES
 from sdctl.cluster.snapshot import Snapshot, take
 from sdctl.loadtest.transitions import Transition
 from sdctl.targets.kubernetes import KubernetesTarget
@@ -39,6 +41,25 @@ _CAUSES = (
 )
 
 
+def cluster_of(target: object) -> Cluster:
+    """The cluster of a Kubernetes target."""
+    if not isinstance(target, KubernetesTarget):
+        raise TypeError(f"{target!r} is no Kubernetes target")
+    return target.cluster
+
+
+def worker_groups(cluster: Cluster) -> list[tuple[int, float]]:
+    """(most nodes, GPUs of each) of every worker group, as the active RayCluster has them; raises SdctlError."""
+    seen = cluster.find(RAYSERVICES, cluster.name)
+    active = str(at(seen, "status", "activeServiceStatus", "rayClusterName") or "")
+    live = cluster.find(RAYCLUSTERS, active) if active else None
+    spec = at(live, "spec") or at(seen, "spec", "rayClusterConfig")
+    return [
+        (int(group.get("maxReplicas", group.get("replicas", 1))), gpus(group.get("template") or {}))
+        for group in at(spec, "workerGroupSpecs") or []
+    ]
+
+
 class KubernetesWatcher:
     """Looks at everything around one RayService; each moment is told once, with the object's own time."""
 
@@ -50,13 +71,6 @@ class KubernetesWatcher:
         self._there: set[tuple[str, str]] = set()
         self._first = True
 
-    @classmethod
-    def of(cls, target: object) -> "KubernetesWatcher":
-        """The watcher of a Kubernetes target."""
-        if not isinstance(target, KubernetesTarget):
-            raise TypeError(f"{target!r} is no Kubernetes target")
-        return cls(target.cluster)
-
     def poll(self, observed: float) -> list[Transition]:
         """One look; raises SdctlError when the API server cannot be asked."""
         seen = take(self._cluster, self._cluster.namespace, self._cluster.name)
@@ -66,6 +80,7 @@ class KubernetesWatcher:
         ]
         there = {("pod", name(pod)) for pod in seen.pods} | {("node", name(node)) for node in seen.nodes}
         there |= {("nodeclaim", name(claim)) for claim in seen.nodeclaims}
+        there |= {("raycluster", name(cluster)) for cluster in seen.rayclusters}
         changes += [Transition(kind, who, "gone", observed, None, "kubernetes") for kind, who in self._there - there]
         self._there, self._first = there, False
         return changes
@@ -79,6 +94,8 @@ class KubernetesWatcher:
 
 def moments(seen: Snapshot) -> Iterator[Moment]:
     """Every moment that a snapshot tells of; pure."""
+    for cluster in seen.rayclusters:
+        yield from _raycluster(cluster)
     for pod in seen.pods:
         yield from _pod(pod)
     for claim in seen.nodeclaims:
@@ -93,11 +110,20 @@ def moments(seen: Snapshot) -> Iterator[Moment]:
         yield from _event(event)
 
 
+def _raycluster(cluster: Object) -> Iterator[Moment]:
+    """Which cluster there is, and each number of workers that was wanted of it: the autoscaler's own decision."""
+    yield "raycluster", name(cluster), "created", created(cluster), {}
+    wanted = at(cluster, "status", "desiredWorkerReplicas")
+    if wanted is not None:
+        yield "raycluster", name(cluster), f"wants {wanted}", None, {"workers": wanted}
+
+
 def _pod(pod: Object) -> Iterator[Moment]:
     detail: dict[str, object] = {
         "node": at(pod, "spec", "nodeName") or "",
         "role": role(pod),
         "group": label(pod, GROUP_LABEL),
+        "ip": at(pod, "status", "podIP") or "",
     }
     yield "pod", name(pod), "created", created(pod), detail
     if condition(pod, "PodScheduled").get("status") == "False":

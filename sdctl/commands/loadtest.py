@@ -89,6 +89,7 @@ def command(
         load = plan.open_loop(plan.rate(rate), arrivals, seconds, seed)
     else:
         load = plan.closed(shape, users, _positive(spawn_rate, "--spawn-rate"), seconds)
+    other = results.load(Path(compare))[0] if compare else None  # before the run: a wrong folder must not cost one
     settings = Settings(
         plan=load,
         folder=Path(output or time.strftime("loadtest-%Y%m%d-%H%M%S")),
@@ -100,9 +101,20 @@ def command(
         seed=seed,
         objectives=[records.objective(text) for text in slo or []],
         prices=dict(cost.price_option(text) for text in price or []),
-        told={"prompts": prompts or "built in", "size": size, "steps": steps, "seed": seed, "timeout": timeout},
+        told=_settings(
+            plan=load.kind,
+            users=users if load.mode == "closed" else None,
+            rate=rate,
+            prompts=prompts or "built in",
+            size=size,
+            steps=steps,
+            seed=seed,
+            timeout=timeout,
+            grace=grace,
+            warmup=warmup,
+        ),
+        other=other,
     )
-    other = results.load(Path(compare))[0] if compare else None  # before the run: a wrong folder must not cost one
     chosen = select(
         selection(
             target,
@@ -118,6 +130,11 @@ def command(
     shown.info(f"Load on {chosen.name}: {load.describe()}")
     summary = LoadTest(chosen, settings, shown).run()
     return _show(summary, settings.folder, other, shown)
+
+
+def _settings(**options: Any) -> dict[str, Any]:
+    """The options as the report shows them, without those that were not given."""
+    return {name: value for name, value in options.items() if value not in (None, "")}
 
 
 def _positive(value: float | None, option: str) -> float | None:
@@ -158,9 +175,9 @@ def _beside(one: dict[str, Any], other: dict[str, Any], shown: Output) -> Any:
 
 
 def _again(report: str, compare: str, shown: Output) -> None:
-    path = results.redraw(Path(report))
-    summary = results.load(Path(report))[0]
     other = results.load(Path(compare))[0] if compare else None
+    path = results.redraw(Path(report), other)
+    summary = results.load(Path(report))[0]
     document: dict[str, Any] = {"report": str(path)}
     if other is not None:
         document["comparison"] = [list(row) for row in comparison.rows(summary, other)]

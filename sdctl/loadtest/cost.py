@@ -56,8 +56,10 @@ class Cost:
     def to_json(self) -> dict[str, Any]:
         """The `cost` of summary.json."""
         nodes = [{**vars(node), "cost_usd": node.cost} for node in self.nodes]
+        known = None not in (self.total_usd, self.cold_start_usd, self.tail_usd)
+        steady = (self.total_usd or 0.0) - (self.cold_start_usd or 0.0) - (self.tail_usd or 0.0) if known else None
         prices = {"region": PRICES_REGION, "as_of": PRICES_AS_OF}
-        return {**vars(self), "nodes": nodes, "prices": prices}
+        return {**vars(self), "steady_usd": steady, "nodes": nodes, "prices": prices}
 
 
 def price_option(text: str) -> tuple[str, float]:

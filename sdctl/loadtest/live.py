@@ -1,17 +1,33 @@
 """The one screen of a running load test: plain lines made from counters; drawn by output."""
 
 import threading
-import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sdctl.loadtest.records import Record, quantile
+from sdctl.loadtest.records import Record, quantile, same
 from sdctl.loadtest.transitions import Transition
 
 BARS = " ▁▂▃▄▅▆▇█"
 WINDOW_S = 30.0
-POINTS = 40
+POINTS = 48
+WIDTH = 78
+NEWCOMERS = 6
+# The phase that follows each mark of a newcomer; an empty one ends its row.
+NEXT = {
+    ("pod", "created"): "provision",
+    ("pod", "unschedulable"): "provision",
+    ("pod", "bound"): "pull",
+    ("pod", "pulled"): "start",
+    ("pod", "started"): "start",
+    ("pod", "ready"): "",
+    ("nodeclaim", "created"): "provision",
+    ("nodeclaim", "launched"): "boot",
+    ("nodeclaim", "registered"): "gpu",
+    ("nodeclaim", "initialized"): "",
+    ("replica", "STARTING"): "load",
+    ("replica", "RUNNING"): "first image",
+}
 
 
 @dataclass
@@ -31,6 +47,15 @@ class Live:
     recent: deque[tuple[float, float]] = field(default_factory=deque)  # done, latency of good images
     history: dict[str, deque[float]] = field(default_factory=dict)
     phase: str = "starting"
+    ends: float | None = None  # when the present phase should be over
+    newcomers: dict[tuple[str, str], tuple[str, float]] = field(default_factory=dict)  # phase, since
+    sampled: float = 0.0
+
+    def enter(self, phase: str, now: float, seconds: float | None) -> None:
+        """Begin a phase of the run that is expected to last so long."""
+        with self.lock:
+            self.phase = phase
+            self.ends = None if seconds is None else now + seconds
 
     def record(self, record: Record, in_flight: int) -> None:
         """Count one ended request."""
@@ -40,6 +65,8 @@ class Live:
             self.bad += record.outcome != "ok"
             if record.outcome == "ok" and record.done is not None and record.latency_s is not None:
                 self.recent.append((record.done, record.latency_s))
+                for key in [key for key in self.newcomers if key[0] == "replica" and same(record.replica, key[1])]:
+                    del self.newcomers[key]
 
     def change(self, change: Transition) -> None:
         """Take one transition of the server's side."""
@@ -52,6 +79,14 @@ class Live:
                     del self.replicas[change.name]
             elif change.kind == "ray_node":
                 (self.nodes.add if change.what == "alive" else self.nodes.discard)(change.name)
+            self._follow(change)
+
+    def _follow(self, change: Transition) -> None:
+        key, following = (change.kind, change.name), NEXT.get((change.kind, change.what))
+        if following and not change.detail.get("baseline"):
+            self.newcomers[key] = (following, change.time)
+        elif following == "" or change.what in ("gone", "STOPPING"):
+            self.newcomers.pop(key, None)
 
     @property
     def running(self) -> int:
@@ -59,33 +94,57 @@ class Live:
         return sum(state == "RUNNING" for state in self.replicas.values())
 
     def lines(self, now: float) -> list[str]:
-        """The screen: at most 12 lines of at most 78 characters."""
+        """The screen: 11 lines of at most 78 characters, always as many, so that nothing jumps."""
         with self.lock:
-            return self._lines(now)
+            return [text[:WIDTH] for text in (*self._figures(now), *self._arriving(now), *self._curves())]
 
-    def _lines(self, now: float) -> list[str]:
+    def _figures(self, now: float) -> list[str]:
         while self.recent and self.recent[0][0] < now - WINDOW_S:
             self.recent.popleft()
         latencies = sorted(latency for _, latency in self.recent)
-        span = min(WINDOW_S, max(1.0, now - self.started))
-        per_minute = len(latencies) / span * 60
+        per_minute = len(latencies) / min(WINDOW_S, max(1.0, now - self.started)) * 60
         middle, slow = quantile(latencies, 0.5), quantile(latencies, 0.95)
-        replicas = f"{self.running}" + (f" of {self.target}" if self.target is not None else "")
-        for name, value in (("in flight", self.in_flight), ("img/min", per_minute), ("replicas", self.running)):
-            self.history.setdefault(name, deque(maxlen=POINTS)).append(float(value))
-        left = max(0.0, self.run_time_s - (now - self.started))
-        newcomers = [f"{name[-6:]} {state.lower()}" for name, state in self.replicas.items() if state != "RUNNING"]
+        self._sample(
+            now, {"in flight": self.in_flight, "img/min": per_minute, "p50 s": middle, "running": self.running}
+        )
+        target = "?" if self.target is None else str(self.target)
+        left = "" if self.ends is None else f"{max(0.0, self.ends - now):5.0f} s left"
         return [
-            f"{self.phase:<22} {now - self.started:6.0f} s   {left:5.0f} s left   users {self.users:5.0f}",
-            f"in flight {self.in_flight:5d}   done {self.done:7d}   other than good {self.bad:5d}",
-            f"latency p50 {_s(middle)}   p95 {_s(slow)}   (last {WINDOW_S:.0f} s)",
-            f"replicas {replicas:<9} nodes {len(self.nodes)}   {', '.join(newcomers)}"[:78],
-            *(f"{name:<10} {spark(values):<{POINTS}} {values[-1]:.4g}" for name, values in self.history.items()),
+            f"{self.phase:<14} {now - self.started:6.0f} s {left:>14}   users {self.users:5.0f}",
+            f"in flight {self.in_flight:<6d} good {self.done - self.bad:<7d} other {self.bad:<6d} "
+            f"{per_minute:.0f} img/min",
+            f"latency   p50 {_s(middle)}   p95 {_s(slow)}   (last {WINDOW_S:.0f} s)",
+            f"replicas  {self.running} running of {target} wanted   nodes {len(self.nodes)}",
         ]
+
+    def _sample(self, now: float, values: Mapping[str, float | None]) -> None:
+        """Add a point to the curves, which hold the whole run; between two points the last one is renewed."""
+        fresh = now - self.sampled >= max(0.5, self.run_time_s / POINTS)
+        self.sampled = now if fresh else self.sampled
+        for name, value in values.items():
+            curve = self.history.setdefault(name, deque(maxlen=POINTS))
+            if not fresh and curve:
+                curve.pop()
+            curve.append(float(value or 0.0))
+
+    def _arriving(self, now: float) -> list[str]:
+        """Newcomers and what each is at, the latest last, in three rows of two."""
+        rows = [
+            f"{name[-10:]:<10} {phase} {max(0.0, now - since):.0f} s"
+            for (_, name), (phase, since) in [*self.newcomers.items()][-NEWCOMERS:]
+        ]
+        rows += [""] * (NEWCOMERS - len(rows))
+        return [f"{'arriving' if place == 0 else '':<10}{rows[place]:<34}{rows[place + 1]}" for place in (0, 2, 4)]
+
+    def _curves(self) -> list[str]:
+        return [f"{name:<10}{spark(values):<{POINTS}} {values[-1]:.4g}" for name, values in self.history.items()]
 
     def line(self, now: float) -> str:
         """The same in one line, for a place that is no terminal."""
-        return " | ".join(text.strip() for text in self.lines(now)[:4])
+        with self.lock:
+            arriving = [f"{name[-10:]} {phase}" for (_, name), (phase, _) in self.newcomers.items()]
+            parts = [" ".join(text.split()) for text in self._figures(now)]
+            return " | ".join([*parts, *([f"arriving {', '.join(arriving)}"] if arriving else [])])
 
 
 def _s(value: float | None) -> str:
@@ -96,8 +155,3 @@ def spark(values: Sequence[float]) -> str:
     """A sparkline; the highest value fills its cell."""
     top = max(values, default=0.0)
     return "".join(BARS[round(value / top * (len(BARS) - 1))] if top > 0 else BARS[0] for value in values)
-
-
-def clock() -> float:
-    """Epoch seconds, as the records and transitions have them."""
-    return time.time()

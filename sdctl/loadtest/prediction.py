@@ -32,6 +32,7 @@ class Prediction:
     decided_after_s: float | None
     drained_after_s: float | None  # after the last request
     reason: str
+    running_after_s: float | None = None  # the replicas run; None without a start that was measured before
 
     def to_json(self) -> dict[str, Any]:
         """The `prediction` of summary.json."""
@@ -56,8 +57,8 @@ def scaling_from(config: Mapping[str, Any], worker_limit: int | None = None) -> 
     )
 
 
-def predict(plan: Plan, scaling: Scaling | None, *, running: int) -> Prediction:
-    """Say what a burst will do to `running` replicas, from the plan and the limits alone."""
+def predict(plan: Plan, scaling: Scaling | None, *, running: int, start_s: float | None = None) -> Prediction:
+    """Say what a burst will do to `running` replicas; `start_s` is what one took from decision to running before."""
     if scaling is None:
         return Prediction(False, running, None, None, "the number of replicas is fixed: autoscaling is not configured")
     if plan.arrivals:
@@ -84,10 +85,12 @@ def predict(plan: Plan, scaling: Scaling | None, *, running: int) -> Prediction:
     if replicas < wanted:
         what = "the worker groups' limit" if replicas < scaling.maximum else "max_replicas"
         reason += f", held at {replicas} by {what}"
+    decided = begins + scaling.upscale_delay_s
     return Prediction(
         scales=replicas > running,
         replicas=replicas,
-        decided_after_s=begins + scaling.upscale_delay_s,
+        decided_after_s=decided,
+        running_after_s=None if start_s is None else decided + start_s,
         drained_after_s=scaling.downscale_delay_s + scaling.look_back_s,
         reason=reason,
     )
@@ -107,7 +110,27 @@ def _time_above(plan: Plan, demand: float) -> tuple[float, float]:
     return longest, best
 
 
-def compare(prediction: Prediction, *, replicas: int | None, decided_after_s: float | None) -> str:
+def told(prediction: Prediction) -> str:
+    """The line before the run."""
+    if prediction.scales is None:
+        return f"Prediction: none; {prediction.reason}."
+    if not prediction.scales:
+        return f"Prediction: it will not scale; {prediction.reason}."
+    decided, running = prediction.decided_after_s or 0.0, prediction.running_after_s
+    when = "unknown, no run here measured it yet" if running is None else f"about {running:.0f} s"
+    return (
+        f"Prediction: {prediction.replicas} replicas ({prediction.reason}); decided about {decided:.0f} s after the "
+        f"start, running after: {when}."
+    )
+
+
+def compare(
+    prediction: Prediction,
+    *,
+    replicas: int | None,
+    decided_after_s: float | None,
+    running_after_s: float | None = None,
+) -> str:
     """One line: prediction against fact."""
     if prediction.replicas is None:
         return "not predicted: " + prediction.reason
@@ -116,4 +139,8 @@ def compare(prediction: Prediction, *, replicas: int | None, decided_after_s: fl
     line = f"predicted {prediction.replicas} replicas, came {replicas}"
     if prediction.decided_after_s is not None and decided_after_s is not None:
         line += f"; decision predicted after {prediction.decided_after_s:.0f} s, came after {decided_after_s:.0f} s"
+    if prediction.scales and running_after_s is not None:
+        expected = prediction.running_after_s
+        when = "not predicted" if expected is None else f"predicted after {expected:.0f} s"
+        line += f"; all of them running: {when}, came after {running_after_s:.0f} s"
     return line

@@ -18,14 +18,14 @@ class Probe:
 
     round_trip_s: float
     skew_s: float | None  # HTTP dates have whole seconds: right to about half a second
-    busy: bool
+    busy: bool | None  # None: the service does not tell
 
 
 def probe(endpoint: Endpoint) -> Probe:
     """Ask /healthz; raises SdctlError when nothing answers there."""
     trips: list[float] = []
     skew: float | None = None
-    busy = False
+    busy: bool | None = None
     with service.http_client(endpoint, timeout_s=10) as client:
         for _ in range(QUESTIONS):
             sent = time.time()
@@ -38,7 +38,8 @@ def probe(endpoint: Endpoint) -> Probe:
             told = served_at(answer)
             skew = skew if told is None else told + 0.5 - (sent + received) / 2
             health = answer.json()
-            busy = busy or (isinstance(health, dict) and bool(health.get("in_flight")))
+            told_busy = health.get("in_flight") if isinstance(health, dict) else None
+            busy = busy if told_busy is None else bool(busy) or bool(told_busy)
     return Probe(min(trips), skew, busy)
 
 

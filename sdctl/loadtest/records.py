@@ -134,6 +134,11 @@ def latency_summary(records: Iterable[Record]) -> dict[str, float | None]:
     return table
 
 
+def same(said: str, replica: str) -> bool:
+    """Whether an answer's X-Replica is this replica: Serve's full id ends in the unique part that answers carry."""
+    return bool(said) and (said == replica or replica.endswith(said) or said.endswith(replica))
+
+
 def late(records: Iterable[Record]) -> int:
     """Open-loop requests that the generator itself started too late."""
     return sum(record.sent - record.scheduled > LATE_S for record in records)

@@ -1,21 +1,17 @@
 """The report: one HTML file that needs nothing else, drawn from the result folder's raw files."""
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from sdctl.loadtest import records
-from sdctl.loadtest.charts import Band, Panel, Series, column, histogram, lanes
+from sdctl.loadtest import records, sections
+from sdctl.loadtest.charts import Band, Panel, Series, column
 from sdctl.loadtest.records import Record
 from sdctl.loadtest.summary import GONE
 from sdctl.loadtest.transitions import Transition, counts
 
 MAX_DOTS = 1500
-MAX_SAMPLES = 12
-THUMBNAIL = 128
 STYLE = """
 :root{color-scheme:light dark;--bg:#fff;--fg:#1a1c20;--dim:#5b616b;--line:#d7dbe0;--card:#f5f6f8;
 --a:#1f6feb;--b:#b35900;--c:#1a7f37;--bad:#c0262d;--b0:#8fb8ff;--b1:#ffc48a;--b2:#97dba8;--b3:#d8b4fe}
@@ -48,8 +44,12 @@ def render(
     every: Sequence[Record],
     transitions: Sequence[Transition],
     samples: Sequence[Path] = (),
+    other: Mapping[str, Any] | None = None,
 ) -> str:
-    """The whole page; every part of it is escaped, and nothing in it refers outside."""
+    """The whole page, and the summary of another run beside it where there is one.
+
+    Every part of it is escaped, and nothing in it refers outside.
+    """
     begin = float(summary["started"])
     end = max([begin + 1.0, *(r.done for r in every if r.done), *(t.observed for t in transitions)])
     parts = [
@@ -57,22 +57,20 @@ def render(
         '<meta name=viewport content="width=device-width,initial-scale=1"><title>sdctl load test</title>',
         f'<link rel=icon href="data:,"><style>{STYLE}</style></head><body><main>',
         _head(summary),
+        sections.attainment_part(summary),
         "<h2>Over time</h2>",
-        _wide(column(_panels(summary, every, transitions), _bands(summary), begin=begin, end=end)),
-        _lanes(summary, begin, end),
-        _latency(summary, every),
-        _outcomes(summary),
-        _scaling(summary),
-        _strip(samples),
-        _how(summary),
+        sections.wide(column(_panels(summary, every, transitions), _bands(summary), begin=begin, end=end)),
+        sections.lanes_part(summary, begin, end),
+        sections.latency_part(summary, every),
+        sections.outcomes_part(summary),
+        sections.scaling_part(summary),
+        sections.cost_part(summary),
+        sections.beside_part(summary, other),
+        sections.strip_part(samples),
+        sections.how_part(summary),
         "</main></body></html>",
     ]
     return "".join(parts)
-
-
-def seconds(value: Any) -> str:
-    """A time for people; unknown stays unknown."""
-    return "unknown" if value is None else f"{value:.2f} s" if value < 10 else f"{value:.0f} s"
 
 
 def _head(summary: Mapping[str, Any]) -> str:
@@ -83,14 +81,14 @@ def _head(summary: Mapping[str, Any]) -> str:
     cost = "unknown" if money["total_usd"] is None else f"${money['total_usd']:.4f}"
     cards = [
         (f"{good} of {summary['sent']}", "good images of requests"),
-        (seconds(latency["p50"]), "median latency"),
-        (seconds(latency["p95"]), "p95 latency"),
-        (_number(summary["goodput_per_s"], "/s"), "good images"),
-        (_number(summary["replicas"]["max_running"], ""), "most replicas"),
-        (seconds(heads["burst_to_decided_s"]), "burst → scale decided"),
-        (seconds(heads["burst_to_first_new_image_s"]), "burst → first image of a new replica"),
-        (seconds(heads["burst_to_slo_recovered_s"]), "burst → SLO recovered"),
-        (seconds(heads["drain_s"]), "drain time"),
+        (sections.seconds(latency["p50"]), "median latency"),
+        (sections.seconds(latency["p95"]), "p95 latency"),
+        (sections.number(summary["goodput_per_s"], "/s"), "good images"),
+        (sections.number(summary["replicas"]["max_running"], ""), "most replicas"),
+        (sections.seconds(heads["burst_to_decided_s"]), "burst → scale decided"),
+        (sections.seconds(heads["burst_to_first_new_image_s"]), "burst → first image of a new replica"),
+        (sections.seconds(heads["burst_to_slo_recovered_s"]), "burst → SLO recovered"),
+        (sections.seconds(heads["drain_s"]), "drain time"),
         (summary["timeline"]["dominant_phase"] or "unknown", "dominant phase"),
         (cost, "cost of the run"),
     ]
@@ -107,15 +105,6 @@ def _head(summary: Mapping[str, Any]) -> str:
     )
 
 
-def _wide(chart: str) -> str:
-    """A chart that a phone scrolls sideways, so that its text stays readable."""
-    return f'<div class=wide tabindex=0 role=group aria-label="Chart, scrolls sideways">{chart}</div>'
-
-
-def _number(value: Any, unit: str) -> str:
-    return "unknown" if value is None else f"{value:.3g}{unit}"
-
-
 def _value(value: Any) -> str:
     return "nothing to judge" if value is None else f"{value:.4g}"
 
@@ -125,7 +114,7 @@ def _panels(summary: Mapping[str, Any], every: Sequence[Record], transitions: Se
     step = max(1, len(done) // MAX_DOTS)
     good = [(r.done or 0.0, r.latency_s or 0.0) for r in done[::step] if r.outcome == "ok"]
     bad = [(r.done or 0.0, r.latency_s or 0.0) for r in done if r.outcome != "ok"][:MAX_DOTS]
-    goal = next((row for row in summary["settings"].get("latency_goals", [])), None)
+    goal = summary.get("latency_goal_s")
     targets = [
         (t.time, float(t.detail["target"])) for t in transitions if t.kind == "deployment" and t.what == "target"
     ]
@@ -169,104 +158,4 @@ def rolling(every: Sequence[Record], share: float, windows: int = 60) -> list[tu
 def _bands(summary: Mapping[str, Any]) -> list[Band]:
     """The phases of the first new replica, behind the charts."""
     rows = summary["timeline"]["lanes"]
-    return _known(rows[0]) if rows else []
-
-
-def _known(lane: Mapping[str, Any]) -> list[Band]:
-    return [Band(p["name"], p["begin"], p["end"]) for p in lane["phases"] if p["begin"] is not None]
-
-
-def _lanes(summary: Mapping[str, Any], begin: float, end: float) -> str:
-    rows = summary["timeline"]["lanes"]
-    if not rows:
-        seen = summary["replicas"]["max_running"] is not None
-        text = "No new replica was started in this run." if seen else "Replicas could not be watched in this run."
-        return f"<h2>New replicas</h2><p>{text}</p>"
-    drawn = [(lane["replica"][-8:], _known(lane)) for lane in rows]
-    names = [phase["name"] for phase in rows[0]["phases"]]
-    head = ["replica", "node", *names, "first image's penalty"]
-    body = [
-        [lane["replica"], lane["node"] or "unknown"]
-        + [seconds(p["seconds"]) + (f" ({p['flag']})" if p["flag"] else "") for p in lane["phases"]]
-        + [seconds(lane["first_request_penalty_s"])]
-        for lane in rows
-    ]
-    return (
-        f"<h2>New replicas</h2>{_wide(lanes(drawn, begin=begin, end=end))}{table(head, body, 'The phases as a table')}"
-    )
-
-
-def _latency(summary: Mapping[str, Any], every: Sequence[Record]) -> str:
-    rows = [[name, seconds(value)] for name, value in summary["latency_s"].items()]
-    chart = _wide(histogram(records.latencies(every)))
-    return f"<h2>Latency of good images</h2>{chart}{table(['quantile', 'latency'], rows, 'The quantiles as a table')}"
-
-
-def _outcomes(summary: Mapping[str, Any]) -> str:
-    rows = [[name, str(count)] for name, count in summary["outcomes"].items()]
-    rows += [["sent", str(summary["sent"])], ["compared with their reference picture", str(summary["verified"])]]
-    return f"<h2>Outcomes</h2>{table(['outcome', 'requests'], rows)}"
-
-
-def _scaling(summary: Mapping[str, Any]) -> str:
-    lines = []
-    if summary["prediction"]:
-        lines.append(f"<p>Predicted: {escape(summary['prediction']['reason'])}.</p>")
-        lines.append(f"<p>Against fact: {escape(summary['prediction_against_fact'] or '')}.</p>")
-    for cause in summary["causes"]:
-        lines.append(f"<p><b>{escape(cause['text'])}</b> {escape(cause['hint'])}</p>")
-    waste = summary["waste"]
-    lines.append(
-        f"<p>After the last answer: {seconds(waste['idle_replica_s'])} of idle replica time, "
-        f"{seconds(waste['idle_node_s'])} of idle node time.</p>"
-    )
-    money = summary["cost"]
-    if money["why"]:
-        lines.append(f"<p class=dim>Cost: {escape(money['why'])}.</p>")
-    rows = [
-        [n["name"], n["instance_type"], n["capacity_type"], seconds(n["end"] - n["begin"]), _number(n["cost_usd"], "")]
-        for n in money["nodes"]
-    ]
-    priced = table(["node", "type", "capacity", "paid time", "USD"], rows) if rows else ""
-    return "<h2>Scaling, prediction and cost</h2>" + "".join(lines) + priced
-
-
-def _strip(samples: Sequence[Path]) -> str:
-    images = [image for image in (thumbnail(path) for path in samples[:MAX_SAMPLES]) if image]
-    if not images:
-        return ""
-    drawn = "".join(f'<img src="{image}" alt="A sample image of the run">' for image in images)
-    return f"<h2>Samples</h2><div class=strip>{drawn}</div>"
-
-
-def thumbnail(path: Path) -> str:
-    """A small JPEG of a sample as a data URI; empty for what is no image."""
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as image:
-            small = image.convert("RGB")
-            small.thumbnail((THUMBNAIL, THUMBNAIL))
-            buffer = io.BytesIO()
-            small.save(buffer, "JPEG", quality=80)
-    except (UnidentifiedImageError, OSError, ValueError):
-        return ""
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
-
-
-def _how(summary: Mapping[str, Any]) -> str:
-    rows = [[str(key), str(value)] for key, value in summary["settings"].items()]
-    rows += [["clock skew", seconds(summary["clock_skew_s"])], ["reached via", summary["via"] or "directly"]]
-    if summary["via"] == "tunnel":
-        rows.append(["the tunnel's own latency", seconds(summary["tunnel_latency_s"])])
-    return (
-        f"<h2>How it was run</h2><p>{escape(summary['shows'])}</p>{table(['setting', 'value'], rows, 'The settings')}"
-    )
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], behind: str = "") -> str:
-    """A table; with `behind`, folded away under that line."""
-    top = "".join(f"<th scope=col>{escape(name)}</th>" for name in head)
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    drawn = f"<div class=scroll><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
-    return f"<details><summary>{escape(behind)}</summary>{drawn}</details>" if behind else drawn
+    return sections.known(rows[0]) if rows else []

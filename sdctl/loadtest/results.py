@@ -63,12 +63,18 @@ class Results:
             except OSError as error:
                 self.trouble = self.trouble or f"a file could not be closed: {error.strerror}"
 
-    def finish(self, summary: Mapping[str, Any], records: list[Record], changes: list[Transition]) -> None:
+    def finish(
+        self,
+        summary: Mapping[str, Any],
+        records: list[Record],
+        changes: list[Transition],
+        other: Mapping[str, Any] | None = None,
+    ) -> None:
         """Write summary.json and report.html; trouble is kept in `trouble`, since the figures are in memory."""
         self.close()
         try:
             (self.folder / SUMMARY).write_text(json.dumps(summary, indent=1), encoding="utf-8")
-            page = render(summary, records, changes, samples(self.folder))
+            page = render(summary, records, changes, samples(self.folder), other)
             (self.folder / REPORT).write_text(page, encoding="utf-8")
         except OSError as error:
             self.trouble = self.trouble or f"the report could not be written: {error.strerror}"
@@ -95,12 +101,12 @@ def load(folder: Path) -> tuple[dict[str, Any], list[Record], list[Transition]]:
     return summary, records, changes
 
 
-def redraw(folder: Path) -> Path:
-    """Draw report.html again from the raw files."""
+def redraw(folder: Path, other: Mapping[str, Any] | None = None) -> Path:
+    """Draw report.html again from the raw files, with another run's summary beside it where one is given."""
     summary, records, changes = load(folder)
     path = folder / REPORT
     try:
-        path.write_text(render(summary, records, changes, samples(folder)), encoding="utf-8")
+        path.write_text(render(summary, records, changes, samples(folder), other), encoding="utf-8")
     except OSError as error:
         raise SdctlError(f"{path} cannot be written: {error.strerror}.", hint="Check the folder.") from None
     return path

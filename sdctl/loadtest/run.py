@@ -14,21 +14,23 @@ from sdctl.errors import Interrupted, SdctlError
 from sdctl.loadtest.child import Child
 from sdctl.loadtest.live import Live
 from sdctl.loadtest.plan import Plan, Stage
-from sdctl.loadtest.prediction import Prediction, Scaling, predict
+from sdctl.loadtest.prediction import Prediction, Scaling, predict, told
 from sdctl.loadtest.probe import Probe, probe
 from sdctl.loadtest.records import Ledger, Objective, Record
+from sdctl.loadtest.recovery import drain, grew
 from sdctl.loadtest.results import SAMPLES, Results
+from sdctl.loadtest.room import groups, known_start_s, remember
+from sdctl.loadtest.screen import shown
 from sdctl.loadtest.summary import Run, summarise
-from sdctl.loadtest.timeline import drain
 from sdctl.loadtest.transitions import Transition
 from sdctl.loadtest.watch import ServeWatcher, Watch, Watcher, scaling
 from sdctl.output import Output
 from sdctl.ray_api import RayApi
 from sdctl.targets.base import Endpoint, Target
 
-LINE_EVERY_S = 5.0
 SCREEN_EVERY_S = 0.5
-DRAIN_MARGIN_S = 90.0
+# On top of Serve's own delays: Ray's idle time, and on Kubernetes Karpenter's consolidation and the machine's end.
+DRAIN_MARGIN_S = {"local": 90.0, "kubernetes": 900.0}
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,8 @@ class Settings:
     seed: int = 0
     objectives: Sequence[Objective] = ()
     prices: Mapping[str, float] = field(default_factory=dict)
-    worker_limit: int | None = None
     told: Mapping[str, Any] = field(default_factory=dict)  # the options as the report shows them
+    other: Mapping[str, Any] | None = None  # the summary of a run to be set beside this one
 
 
 class LoadTest:
@@ -65,6 +67,7 @@ class LoadTest:
         self._scaling: Scaling | None = None
         self._prediction: Prediction | None = None
         self._interrupted = 0
+        self._drawing = False
 
     def run(self) -> dict[str, Any]:
         """Send the load, watch, and give the summary; raises SdctlError before anything is sent, never after."""
@@ -72,8 +75,9 @@ class LoadTest:
             endpoint = stack.enter_context(self._target.endpoint())
             facts = probe(endpoint)
             self._results = Results(self._settings.folder)
-            if facts.busy:
-                self._note("The service was not idle before the run.")
+            if facts.busy is not False:
+                seen = "was not idle" if facts.busy else "does not tell whether it is idle"
+                self._note(f"The service {seen} before the run.")
             watchers = self._watchers(stack)
             started = time.time()
             warm = self._warm_up(endpoint)
@@ -88,23 +92,25 @@ class LoadTest:
 
     def _note(self, text: str) -> None:
         self._notes.append(text)
-        self._output.info(text)
+        if not self._drawing:  # a line in the middle of the screen would tear it; the result tells all notes
+            self._output.info(text)
 
     def _watchers(self, stack: ExitStack) -> list[Watcher]:
         """What can be watched of this target, and the prediction; a dashboard out of reach is told, not fatal."""
         watchers: list[Watcher] = []
         try:
             api = stack.enter_context(RayApi(stack.enter_context(self._target.dashboard())))
-            self._scaling, running = scaling(api, self._settings.worker_limit)
-            self._prediction = predict(self._settings.plan, self._scaling, running=running)
+            self._scaling, running = scaling(api, groups(self._target))
+            start_s = known_start_s(self._target)
+            self._prediction = predict(self._settings.plan, self._scaling, running=running, start_s=start_s)
             watchers.append(ServeWatcher(api))
-            self._output.info(_predicted(self._prediction))
+            self._output.info(told(self._prediction))
         except SdctlError as error:
             self._note(f"Replicas and nodes are not watched: {error.message}")
         if self._target.name == "kubernetes":
-            from sdctl.cluster.watching import KubernetesWatcher
+            from sdctl.cluster.watching import KubernetesWatcher, cluster_of
 
-            watchers.append(KubernetesWatcher.of(self._target))
+            watchers.append(KubernetesWatcher(cluster_of(self._target)))
         return watchers
 
     def _took(self, change: Transition) -> None:
@@ -113,12 +119,15 @@ class LoadTest:
             if self._results is not None:
                 self._results.transition(change)
             self._live.change(change)
+        if change.kind == "watcher":
+            lost = f" of: {change.detail['message']}" if change.what == "lost" else ""
+            self._note(f"{change.name} {'is seen again' if change.what == 'back' else 'was lost sight'}{lost}")
 
     def _warm_up(self, endpoint: Endpoint) -> list[Record]:
         if not self._settings.warmup_s:
             return []
         ledger = Ledger()
-        self._live.phase = "warming up"
+        self._live.enter("warming up", time.time(), self._settings.warmup_s)
         plan = Plan("warm-up", (Stage(1, 1.0, self._settings.warmup_s),), run_time_s=self._settings.warmup_s)
         self._send(endpoint, plan, ledger)
         return ledger.records
@@ -130,9 +139,10 @@ class LoadTest:
         reader.start()
         counted = ledger is self._ledger
         if counted:
-            self._live.started, self._live.phase = time.time(), "running"
+            self._live.started = time.time()
+            self._live.enter("running", time.time(), plan.run_time_s)
         try:
-            with self._interrupts(child), self._output.screen() as draw:
+            with self._interrupts(child), self._screen() as draw:
                 self._show(reader, plan, draw)
             code = child.close()
             reader.join(timeout=10)
@@ -155,16 +165,20 @@ class LoadTest:
                 self._results.request(record)
                 self._live.record(record, ledger.in_flight)
 
-    def _show(self, reader: threading.Thread, plan: Plan, draw: Callable[[Sequence[str]], None]) -> None:
-        last = time.monotonic()
+    @contextmanager
+    def _screen(self) -> Iterator[Callable[[], None]]:
+        self._drawing = self._output.live
+        try:
+            with shown(self._live, self._output) as draw:
+                yield draw
+        finally:
+            self._drawing = False
+
+    def _show(self, reader: threading.Thread, plan: Plan, draw: Callable[[], None]) -> None:
         while reader.is_alive():
             reader.join(timeout=SCREEN_EVERY_S)
-            now = time.time()
-            self._live.users = plan.users_at(now - self._live.started)
-            draw(self._live.lines(now))
-            if not self._output.live and time.monotonic() - last >= LINE_EVERY_S:
-                last = time.monotonic()
-                self._output.info(self._live.line(now))
+            self._live.users = plan.users_at(time.time() - self._live.started)
+            draw()
 
     @contextmanager
     def _interrupts(self, child: Child) -> Iterator[None]:
@@ -172,7 +186,7 @@ class LoadTest:
 
         def interrupted(_number: int, _frame: types.FrameType | None) -> None:
             self._interrupted += 1
-            self._live.phase = "stopping"
+            self._live.phase, self._live.ends = "stopping", None  # no lock: a signal may come while it is held
             (child.stop if self._interrupted == 1 and self._ledger.started else child.kill)()
 
         if threading.current_thread() is not threading.main_thread():
@@ -186,20 +200,20 @@ class LoadTest:
 
     def _wait_drained(self) -> None:
         expected = self._prediction.drained_after_s if self._prediction else None
-        limit = (expected or 0.0) + DRAIN_MARGIN_S
-        self._output.info(
-            f"Waiting until it has drained: expected within about {expected or 0:.0f} s, at most {limit:.0f} s."
-        )
-        self._live.phase, began = "draining", time.time()
-        with self._output.screen() as draw:
+        limit = (expected or 0.0) + DRAIN_MARGIN_S.get(self._target.name, 0.0)
+        likely = "within a time that is not known" if expected is None else f"after about {expected:.0f} s"
+        self._output.info(f"Waiting until it has drained: expected {likely}, at most {limit:.0f} s; Ctrl-C ends it.")
+        began = time.time()
+        self._live.enter("draining", began, expected)
+        with self._screen() as draw:
             while time.time() - began < limit:
                 with self._taking:
                     seen = list(self._transitions)
-                if drain(seen, self._ledger.records) is not None or not _grew(seen):
+                if drain(seen, self._ledger.records) is not None or not grew(seen):
                     return
-                draw(self._live.lines(time.time()))
+                draw()
                 try:
-                    time.sleep(1.0)
+                    time.sleep(SCREEN_EVERY_S)
                 except KeyboardInterrupt:
                     self._interrupted += 1
                     return
@@ -241,25 +255,10 @@ class LoadTest:
             interrupted=bool(self._interrupted),
         )
         summary = summarise(run)
+        remember(self._target, summary["timeline"])
         if self._results is not None:
-            self._results.finish(summary, self._ledger.records, self._transitions)
+            self._results.finish(summary, self._ledger.records, self._transitions, self._settings.other)
             if self._results.trouble:
                 self._note(f"{self._settings.folder}: {self._results.trouble}.")
                 summary["notes"] = list(self._notes)
         return summary
-
-
-def _grew(seen: Sequence[Transition]) -> bool:
-    """Whether anything was added that has to go again."""
-    return any(t.kind in ("replica", "ray_node", "pod") and not t.detail.get("baseline") for t in seen)
-
-
-def _predicted(prediction: Prediction) -> str:
-    if prediction.scales is None:
-        return f"Prediction: none; {prediction.reason}."
-    if not prediction.scales:
-        return f"Prediction: it will not scale; {prediction.reason}."
-    return (
-        f"Prediction: {prediction.replicas} replicas, decided about {prediction.decided_after_s or 0:.0f} s after the "
-        f"start ({prediction.reason})."
-    )

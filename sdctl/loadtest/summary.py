@@ -80,6 +80,7 @@ def summarise(run: Run) -> dict[str, Any]:
         "latency_s": records.latency_summary(run.records),
         "goodput_per_s": len(good) / span if span > 0 else None,
         "slo": _objectives(run.objectives, run.records, span),
+        "latency_goal_s": goal,
         "replicas": {"max_running": most, "max_target": _max_target(run.transitions)},
         "nodes": {"max": max((n for _, n in counts(run.transitions, "ray_node", "alive", GONE)), default=None)},
         "phases": _phases(lines),
@@ -89,7 +90,12 @@ def summarise(run: Run) -> dict[str, Any]:
         "prediction": None if predicted is None else predicted.to_json(),
         "prediction_against_fact": None
         if predicted is None
-        else compare(predicted, replicas=most, decided_after_s=lines.headlines["burst_to_decided_s"]),
+        else compare(
+            predicted,
+            replicas=most,
+            decided_after_s=lines.headlines["burst_to_decided_s"],
+            running_after_s=lines.headlines["burst_to_last_replica_running_s"],
+        ),
         "causes": [
             cause.to_json()
             for cause in why_not_further(run.scaling, predicted, run.transitions, run.records, max_running=most)

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-from sdctl.loadtest.records import Record
+from sdctl.loadtest.records import Record, same
+from sdctl.loadtest.recovery import attainment, drain, slo_recovered
 from sdctl.loadtest.transitions import Transition
 
 SKEW_S = 2.0
@@ -68,6 +69,7 @@ class Timeline:
     lanes: tuple[Lane, ...]
     headlines: Mapping[str, float | None] = field(default_factory=dict)
     dominant_phase: str = ""
+    attainment: Sequence[Mapping[str, Any]] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The `timeline` of summary.json."""
@@ -75,6 +77,7 @@ class Timeline:
             "burst": self.burst,
             "headlines": dict(self.headlines),
             "dominant_phase": self.dominant_phase or None,
+            "attainment": [dict(stretch) for stretch in self.attainment],
             "lanes": [
                 {
                     "replica": lane.name,
@@ -99,7 +102,17 @@ def build(
     lanes = tuple(
         _lane(name, number, ordered, records, burst, decisions) for number, name in enumerate(dict.fromkeys(names))
     )
-    return Timeline(burst, lanes, _headlines(ordered, records, lanes, burst, slo_s), dominant(lanes))
+    felt = attainment(records, decided=_decided(lanes), scaled=_scaled(lanes), slo_s=slo_s)
+    return Timeline(burst, lanes, _headlines(ordered, records, lanes, burst, slo_s), dominant(lanes), felt)
+
+
+def _decided(lanes: Iterable[Lane]) -> float | None:
+    return min((lane.marks["decided"].time for lane in lanes if "decided" in lane.marks), default=None)
+
+
+def _scaled(lanes: Iterable[Lane]) -> float | None:
+    """When the last new replica ran."""
+    return max((lane.marks["running"].time for lane in lanes if "running" in lane.marks), default=None)
 
 
 def _decisions(ordered: Iterable[Transition]) -> list[float]:
@@ -137,7 +150,7 @@ def _lane(
     running = next((t for t in own if t.what == "RUNNING"), None)
     if running:
         marks["running"] = Mark(running.time, running.source)
-    mine = sorted((r for r in records if r.outcome == "ok" and _same(r.replica, name)), key=lambda r: r.done or 0.0)
+    mine = sorted((r for r in records if r.outcome == "ok" and same(r.replica, name)), key=lambda r: r.done or 0.0)
     if mine and mine[0].done is not None:
         marks["first_image"] = Mark(mine[0].done, "generator")
     gone = next((t.time for t in reversed(own) if t.what == "gone"), None)
@@ -147,7 +160,7 @@ def _lane(
 def _node_marks(node: str, ordered: Sequence[Transition]) -> dict[str, Mark]:
     """The marks of the pod, claim and node below a replica, joined through the Ray node's detail."""
     marks: dict[str, Mark] = {}
-    pod = _linked(ordered, "ray_node", node, "pod")
+    pod = _pod(ordered, node)
     machine = _linked(ordered, "pod", pod, "node")
     claim = next((t.name for t in ordered if t.kind == "nodeclaim" and machine and t.detail.get("node") == machine), "")
     related = {("ray_node", node), ("pod", pod), ("node", machine), ("nodeclaim", claim)}
@@ -169,6 +182,15 @@ def _node_marks(node: str, ordered: Sequence[Transition]) -> dict[str, Mark]:
         if mark and (change.kind, change.name) in related and mark not in marks and not change.detail.get("baseline"):
             marks[mark] = Mark(change.time, change.source)
     return marks
+
+
+def _pod(ordered: Sequence[Transition], node: str) -> str:
+    """The pod of a Ray node: by its name where Ray has it from the pod, else by the address that both have."""
+    called, address = _linked(ordered, "ray_node", node, "pod"), _linked(ordered, "ray_node", node, "ip")
+    pods = [t for t in ordered if t.kind == "pod"]
+    return next((t.name for t in pods if t.name == called), "") or next(
+        (t.name for t in reversed(pods) if address and t.detail.get("ip") == address), ""
+    )
 
 
 def _linked(ordered: Sequence[Transition], kind: str, name: str, key: str) -> str:
@@ -194,11 +216,6 @@ def _phases(marks: Mapping[str, Mark]) -> Iterable[Phase]:
             yield Phase(name, None, flag="out of order")
 
 
-def _same(said: str, replica: str) -> bool:
-    """Whether an answer's X-Replica is this replica: Serve's full id ends in the unique part that answers carry."""
-    return bool(said) and (said == replica or replica.endswith(said) or said.endswith(replica))
-
-
 def _penalty(mine: Sequence[Record]) -> float | None:
     """How much longer the replica's first image took than its later ones (median), in seconds."""
     times = [record.latency_s for record in mine if record.latency_s is not None]
@@ -222,44 +239,12 @@ def _headlines(
     burst: float,
     slo_s: float | None,
 ) -> dict[str, float | None]:
-    decided = min((lane.marks["decided"].time for lane in lanes if "decided" in lane.marks), default=None)
+    decided, scaled = _decided(lanes), _scaled(lanes)
     first = min((lane.marks["first_image"].time for lane in lanes if "first_image" in lane.marks), default=None)
     return {
         "burst_to_decided_s": None if decided is None else max(0.0, decided - burst),
+        "burst_to_last_replica_running_s": None if scaled is None else max(0.0, scaled - burst),
         "burst_to_first_new_image_s": None if first is None else max(0.0, first - burst),
         "burst_to_slo_recovered_s": slo_recovered(records, burst, slo_s),
         "drain_s": drain(ordered, records),
     }
-
-
-def slo_recovered(records: Sequence[Record], burst: float, slo_s: float | None, window_s: float = 30.0) -> float | None:
-    """Seconds from the burst to the first window that met the latency goal after one that did not.
-
-    0 when no window missed it; None when no goal was set or it was not met again. A window meets it when at least 95 %
-    of the requests that ended in it were good images within the goal.
-    """
-    ended = sorted((r.done, r.outcome == "ok" and (r.latency_s or 0.0) <= (slo_s or 0.0)) for r in records if r.done)
-    if slo_s is None or not ended:
-        return None
-    missed = False
-    start, last = burst, ended[-1][0]
-    while start <= last:
-        window = [good for done, good in ended if start <= done < start + window_s]
-        if window:
-            met = sum(window) >= 0.95 * len(window)
-            if missed and met:
-                return start - burst
-            missed = missed or not met
-        start += window_s / 6
-    return None if missed else 0.0
-
-
-def drain(ordered: Sequence[Transition], records: Sequence[Record]) -> float | None:
-    """Seconds from the last answer to the last new replica, Ray node, pod or claim gone; None while any is left."""
-    ended = max((r.done for r in records if r.done is not None), default=None)
-    born = {(t.kind, t.name) for t in ordered if not t.detail.get("baseline") and t.what != "gone"}
-    born = {key for key in born if key[0] in ("replica", "ray_node", "pod", "nodeclaim", "node")}
-    gone = {(t.kind, t.name): t.time for t in ordered if t.what == "gone"}
-    if ended is None or not born or born - gone.keys():
-        return None
-    return max(0.0, max(gone[key] for key in born) - ended)

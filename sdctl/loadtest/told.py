@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sdctl.loadtest.report import seconds
+from sdctl.loadtest.sections import percent, seconds
 
 
 def told(summary: Mapping[str, Any], folder: Path) -> list[str]:
@@ -20,6 +20,7 @@ def told(summary: Mapping[str, Any], folder: Path) -> list[str]:
         f"nodes {_or_unknown(summary['nodes']['max'], '{}')}",
         f"Scaling      decided after {seconds(heads['burst_to_decided_s'])}, first image of a new replica after "
         f"{seconds(heads['burst_to_first_new_image_s'])}, drained {seconds(heads['drain_s'])} after the last answer",
+        *(_felt(row) for row in summary["timeline"]["attainment"] if row["requests"]),
         f"Dominant     {summary['timeline']['dominant_phase'] or 'unknown'}",
         f"Waste        {seconds(waste['idle_replica_s'])} idle replica time after the last answer",
         f"Cost         {_cost(summary['cost'])}",
@@ -34,6 +35,11 @@ def told(summary: Mapping[str, Any], folder: Path) -> list[str]:
         lines.append(f"Objective    {row['objective']}: {'met' if row['met'] else 'MISSED'} ({value})")
     lines += [f"Note         {note}" for note in summary["notes"]]
     return [*lines, f"Report       {folder / 'report.html'}"]
+
+
+def _felt(row: Mapping[str, Any]) -> str:
+    within = "" if row["within_slo"] is None else f", {percent(row['within_slo'])} within the SLO"
+    return f"Felt         {row['stretch']}: p50 {seconds(row['p50'])}, p95 {seconds(row['p95'])}{within}"
 
 
 def _or_unknown(value: Any, shape: str) -> str:

@@ -59,11 +59,18 @@ def node_changes(before: Iterable[RayNode] | None, after: Iterable[RayNode], obs
     known = {node.id for node in before or () if node.state == "ALIVE"}
     alive = {node.id: node for node in after if node.state == "ALIVE"}
     changes = [
-        Transition("ray_node", node.id, "alive", observed, node.started, "ray", {"pod": node.name, **first})
+        Transition(
+            "ray_node", node.id, "alive", observed, node.started, "ray", {"pod": node.name, "ip": node.ip, **first}
+        )
         for node in alive.values()
         if node.id not in known
     ]
     return changes + [Transition("ray_node", name, "gone", observed, None, "ray") for name in known - alive.keys()]
+
+
+def _belongs(node: RayNode) -> dict[str, Any]:
+    """What ties a Ray node to its pod: KubeRay's nodes are called by their address."""
+    return {"pod": node.name, "ip": node.ip}
 
 
 def counts(transitions: Iterable[Transition], kind: str, up: str, down: tuple[str, ...]) -> list[tuple[float, int]]:

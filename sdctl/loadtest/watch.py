@@ -7,6 +7,7 @@ from typing import Protocol
 
 from sdctl.errors import SdctlError
 from sdctl.loadtest.prediction import Scaling, scaling_from
+from sdctl.loadtest.room import Group, worker_limit
 from sdctl.loadtest.transitions import Transition, node_changes, serve_changes
 from sdctl.ray_api import Deployment, RayApi, RayNode, ServeState
 
@@ -51,10 +52,13 @@ def generator(state: ServeState) -> Deployment | None:
     return next((deployment for deployment in found if deployment is not None), None)
 
 
-def scaling(api: RayApi, worker_limit: int | None = None) -> tuple[Scaling | None, int]:
-    """How the generator scales, and how many of its replicas run now."""
+def scaling(api: RayApi, groups: Sequence[Group] = ()) -> tuple[Scaling | None, int]:
+    """How the generator scales, within the room of its nodes, and how many of its replicas run now."""
     found = generator(api.serve())
-    return (None, 0) if found is None else (scaling_from(found.config, worker_limit), found.running)
+    if found is None:
+        return None, 0
+    gpus = float((found.config.get("ray_actor_options") or {}).get("num_gpus") or 0.0)
+    return scaling_from(found.config, worker_limit(groups, gpus)), found.running
 
 
 class Watch:

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdctl.loadtest import timeline
+from sdctl.loadtest.recovery import attainment, drain, slo_recovered
 from sdctl.loadtest.timeline import Timeline
 from sdctl.loadtest.transitions import Transition, counts
 from tests.sdctl.loadtest.builders import change, record
@@ -141,10 +142,10 @@ def test_first_request_penalty_is_over_the_median_of_the_later_ones() -> None:
 def test_slo_recovery_needs_a_miss_and_a_window_that_meets_it_again() -> None:
     slow = [record(n, BURST + n, latency=20.0) for n in range(60)]
     fast = [record(100 + n, BURST + 60 + n, latency=1.0) for n in range(60)]
-    assert timeline.slo_recovered([*slow, *fast], BURST, 5.0) == pytest.approx(60.0, abs=5.0)
-    assert timeline.slo_recovered(fast, BURST, 5.0) == 0.0
-    assert timeline.slo_recovered(slow, BURST, 5.0) is None
-    assert timeline.slo_recovered(slow, BURST, None) is None
+    assert slo_recovered([*slow, *fast], BURST, 5.0) == pytest.approx(60.0, abs=5.0)
+    assert slo_recovered(fast, BURST, 5.0) == 0.0
+    assert slo_recovered(slow, BURST, 5.0) is None
+    assert slo_recovered(slow, BURST, None) is None
 
 
 def test_drain_counts_from_the_last_answer_to_the_last_thing_gone() -> None:
@@ -155,8 +156,44 @@ def test_drain_counts_from_the_last_answer_to_the_last_thing_gone() -> None:
         change("pod", "worker-1", "gone", BURST + 1165),
     ]
     story = [*baseline(), *cold_node(), *ends]
-    assert timeline.drain(story, images) is None  # the claim is still there
-    assert timeline.drain([*story, change("nodeclaim", "claim-1", "gone", BURST + 1300)], images) == 800.0
+    assert drain(story, images) is None  # the claim is still there
+    assert drain([*story, change("nodeclaim", "claim-1", "gone", BURST + 1300)], images) == 800.0
+
+
+def test_drain_counts_and_does_not_care_which_replica_stayed() -> None:
+    images = [record(1, BURST + 500)]
+    other = [
+        change("replica", "old", "gone", BURST + 700),
+        change("ray_node", "n0", "gone", BURST + 705),
+        change("pod", "worker-1", "gone", BURST + 706),
+        change("nodeclaim", "claim-1", "gone", BURST + 720),
+        change("pod", "forgotten", "pulled", BURST - 3000, baseline=True),  # an event of a pod that is long gone
+    ]
+    assert drain([*baseline(), *cold_node(), *other], images) == 220.0
+    assert drain(baseline(), images) is None  # nothing was added
+
+
+def test_what_users_felt_is_told_before_while_and_after() -> None:
+    images = [record(n, BURST + n + 9.0, latency=9.0) for n in range(0, 20)]  # sent at 0 … 19
+    images += [record(100 + n, BURST + 50 + n + 20.0, latency=20.0) for n in range(10)]
+    images += [record(200 + n, BURST + 500 + n + 1.0, latency=1.0) for n in range(10)]
+    got = timeline.build([*baseline(), *cold_node()], images, burst=BURST, slo_s=10.0).attainment
+    assert [(row["requests"], row["p50"], row["within_slo"]) for row in got] == [
+        (20, 9.0, 1.0),
+        (10, 20.0, 0.0),
+        (10, 1.0, 1.0),
+    ]
+    [whole] = attainment(images, decided=None, scaled=None, slo_s=None)
+    assert (whole["requests"], whole["within_slo"]) == (40, None)
+
+
+def test_a_ray_node_without_its_pods_name_is_joined_by_address() -> None:
+    story = [t for t in cold_node() if (t.kind, t.what) not in (("ray_node", "alive"), ("pod", "bound"))]
+    story.append(change("ray_node", "r1", "alive", BURST + 370, pod="10.0.0.7", ip="10.0.0.7"))
+    story.append(change("pod", "worker-1", "bound", BURST + 121, node="ip-1", ip=""))
+    story.append(change("pod", "worker-1", "ready", BURST + 380, node="ip-1", ip="10.0.0.7"))
+    got = timeline.build([*baseline(), *story], [], burst=BURST)
+    assert (lengths(got)["boot"], lengths(got)["pull"]) == (35.0, 240.0)
 
 
 def test_replica_counts_follow_the_states() -> None:

@@ -1,0 +1,185 @@
+"""The report's parts below the charts: lanes, figures, causes, costs, samples, and how it was run."""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from sdctl.loadtest import comparison, records
+from sdctl.loadtest.charts import Band, histogram, lanes
+from sdctl.loadtest.records import Record
+
+MAX_SAMPLES = 12
+THUMBNAIL = 128
+COSTS = (
+    ("the run", "total_usd"),
+    ("per 1,000 good images", "per_1000_images_usd"),
+    ("steady work", "steady_usd"),
+    ("cold start", "cold_start_usd"),
+    ("tail", "tail_usd"),
+)
+
+
+def seconds(value: Any) -> str:
+    """A time for people; unknown stays unknown."""
+    return "unknown" if value is None else f"{value:.2f} s" if value < 10 else f"{value:.0f} s"
+
+
+def number(value: Any, unit: str = "") -> str:
+    """A figure for people; unknown stays unknown."""
+    return "unknown" if value is None else f"{value:.3g}{unit}"
+
+
+def wide(chart: str) -> str:
+    """A chart that a phone scrolls sideways, so that its text stays readable."""
+    return f'<div class=wide tabindex=0 role=group aria-label="Chart, scrolls sideways">{chart}</div>'
+
+
+def known(lane: Mapping[str, Any]) -> list[Band]:
+    """The phases of a lane whose times are known."""
+    return [Band(p["name"], p["begin"], p["end"]) for p in lane["phases"] if p["begin"] is not None]
+
+
+def lanes_part(summary: Mapping[str, Any], begin: float, end: float) -> str:
+    """The new replicas' phases, as bars and as a table."""
+    rows = summary["timeline"]["lanes"]
+    if not rows:
+        seen = summary["replicas"]["max_running"] is not None
+        text = "No new replica was started in this run." if seen else "Replicas could not be watched in this run."
+        return f"<h2>New replicas</h2><p>{text}</p>"
+    drawn = [(lane["replica"][-8:], known(lane)) for lane in rows]
+    names = [phase["name"] for phase in rows[0]["phases"]]
+    head = ["replica", "node", *names, "first image's penalty"]
+    body = [
+        [lane["replica"], lane["node"] or "unknown"]
+        + [seconds(p["seconds"]) + (f" ({p['flag']})" if p["flag"] else "") for p in lane["phases"]]
+        + [seconds(lane["first_request_penalty_s"])]
+        for lane in rows
+    ]
+    return (
+        f"<h2>New replicas</h2>{wide(lanes(drawn, begin=begin, end=end))}{table(head, body, 'The phases as a table')}"
+    )
+
+
+def attainment_part(summary: Mapping[str, Any]) -> str:
+    """What users felt before, while and after it scaled."""
+    goal = summary["latency_goal_s"]
+    share = "within the SLO" if goal is None else f"within {goal:g} s"
+    rows = [
+        [
+            str(row["stretch"]),
+            f"{row['good']} of {row['requests']}",
+            seconds(row["p50"]),
+            seconds(row["p95"]),
+            "no latency SLO was set" if goal is None else percent(row["within_slo"]),
+        ]
+        for row in summary["timeline"]["attainment"]
+    ]
+    head = ["requests sent", "good images", "p50", "p95", share]
+    return f"<h2>Before, while and after it scaled</h2>{table(head, rows)}"
+
+
+def percent(value: Any) -> str:
+    """A share for people; unknown stays unknown."""
+    return "unknown" if value is None else f"{value * 100:.1f} %"
+
+
+def beside_part(summary: Mapping[str, Any], other: Mapping[str, Any] | None) -> str:
+    """Another run beside this one, phase by phase."""
+    if other is None:
+        return ""
+    rows = [comparison.texts(row) for row in comparison.rows(summary, other)]
+    title = f"<h2>Beside another run</h2><p>{escape(str(other['plan']))}</p>"
+    return title + table(["", "this run", "other run", "other / this"], rows)
+
+
+def latency_part(summary: Mapping[str, Any], every: Sequence[Record]) -> str:
+    """The distribution and the exact quantiles."""
+    rows = [[name, seconds(value)] for name, value in summary["latency_s"].items()]
+    chart = wide(histogram(records.latencies(every)))
+    return f"<h2>Latency of good images</h2>{chart}{table(['quantile', 'latency'], rows, 'The quantiles as a table')}"
+
+
+def outcomes_part(summary: Mapping[str, Any]) -> str:
+    """How the requests ended."""
+    rows = [[name, str(count)] for name, count in summary["outcomes"].items()]
+    rows += [["sent", str(summary["sent"])], ["compared with their reference picture", str(summary["verified"])]]
+    return f"<h2>Outcomes</h2>{table(['outcome', 'requests'], rows)}"
+
+
+def scaling_part(summary: Mapping[str, Any]) -> str:
+    """Prediction against fact, what held it back, what was idle."""
+    lines = []
+    if summary["prediction"]:
+        lines.append(f"<p>Predicted: {escape(summary['prediction']['reason'])}.</p>")
+        lines.append(f"<p>Against fact: {escape(summary['prediction_against_fact'] or '')}.</p>")
+    for cause in summary["causes"]:
+        lines.append(f"<p><b>{escape(cause['text'])}</b> {escape(cause['hint'])}</p>")
+    waste = summary["waste"]
+    lines.append(
+        f"<p>After the last answer: {seconds(waste['idle_replica_s'])} of idle replica time, "
+        f"{seconds(waste['idle_node_s'])} of idle node time.</p>"
+    )
+    return "<h2>Scaling, predicted and real</h2>" + "".join(lines)
+
+
+def cost_part(summary: Mapping[str, Any]) -> str:
+    """The run's cost, split into steady work, cold start and tail, and by node."""
+    money = summary["cost"]
+    why = f"<p class=dim>{escape(money['why'])}.</p>" if money["why"] else ""
+    split = [(name, money[key]) for name, key in COSTS if money[key] is not None]
+    lines = table(["", "USD"], [[name, f"{value:.4f}"] for name, value in split]) if split else "<p>Unknown.</p>"
+    rows = [
+        [n["name"], n["instance_type"], n["capacity_type"], seconds(n["end"] - n["begin"]), number(n["cost_usd"], "")]
+        for n in money["nodes"]
+    ]
+    nodes = table(["node", "type", "capacity", "paid time", "USD"], rows) if rows else ""
+    dated = f"<p class=dim>List prices of {money['prices']['region']}, {money['prices']['as_of']}.</p>" if rows else ""
+    return f"<h2>Cost</h2>{lines}{why}{nodes}{dated}"
+
+
+def strip_part(samples: Sequence[Path]) -> str:
+    """A strip of sample images."""
+    images = [image for image in (thumbnail(path) for path in samples[:MAX_SAMPLES]) if image]
+    if not images:
+        return ""
+    drawn = "".join(f'<img src="{image}" alt="A sample image of the run">' for image in images)
+    return f"<h2>Samples</h2><div class=strip>{drawn}</div>"
+
+
+def thumbnail(path: Path) -> str:
+    """A small JPEG of a sample as a data URI; empty for what is no image."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            small = image.convert("RGB")
+            small.thumbnail((THUMBNAIL, THUMBNAIL))
+            buffer = io.BytesIO()
+            small.save(buffer, "JPEG", quality=80)
+    except (UnidentifiedImageError, OSError, ValueError):
+        return ""
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def how_part(summary: Mapping[str, Any]) -> str:
+    """The settings, the clock and the way to the service."""
+    rows = [[str(key), str(value)] for key, value in summary["settings"].items()]
+    rows += [["clock skew", seconds(summary["clock_skew_s"])], ["reached via", summary["via"] or "directly"]]
+    if summary["via"] == "tunnel":
+        rows.append(
+            ["added by the tunnel (a round trip of /healthz, which does no work)", seconds(summary["tunnel_latency_s"])]
+        )
+    return (
+        f"<h2>How it was run</h2><p>{escape(summary['shows'])}</p>{table(['setting', 'value'], rows, 'The settings')}"
+    )
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], behind: str = "") -> str:
+    """A table; with `behind`, folded away under that line."""
+    top = "".join(f"<th scope=col>{escape(name)}</th>" for name in head)
+    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    drawn = f"<div class=scroll><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
+    return f"<details><summary>{escape(behind)}</summary>{drawn}</details>" if behind else drawn
