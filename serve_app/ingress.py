@@ -5,7 +5,8 @@ from typing import Any
 
 from fastapi import FastAPI
 from ray import serve
-from ray.exceptions import RayActorError, TaskCancelledError
+from ray.exceptions import RayActorError, RayError, TaskCancelledError
+from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from serve_app.api import make_api
@@ -18,6 +19,7 @@ from serve_app.metrics import IngressMetrics
 from serve_app.service import Service
 
 GENERATOR = "Generator"
+CONTROLLER_PATIENCE_S = 2.0
 
 
 class ServeReplicas:
@@ -26,6 +28,7 @@ class ServeReplicas:
     def __init__(self, handle: DeploymentHandle, application: str) -> None:
         self._handle = handle
         self._application = application
+        self._counting: asyncio.Future[int | None] | None = None  # one at a time, however long the controller takes
 
     async def generate(self, job: ImageJob, time_left_s: float) -> Picture | Refusal:
         """Draw on some replica; cancelling it cancels the replica's work."""
@@ -39,13 +42,16 @@ class ServeReplicas:
 
     async def running(self) -> int | None:
         """Generators that pass Serve's health check; None when the controller does not answer."""
-        return await asyncio.to_thread(self._count_running)
+        if self._counting is None or self._counting.done():
+            self._counting = asyncio.ensure_future(asyncio.to_thread(self._count_running))
+        done, _ = await asyncio.wait({self._counting}, timeout=CONTROLLER_PATIENCE_S)
+        return self._counting.result() if done else None
 
     def _count_running(self) -> int | None:
         try:
             application = serve.status().applications[self._application]
             states = application.deployments[GENERATOR].replica_states
-        except (RayActorError, KeyError, TimeoutError):
+        except (RayError, RayServeException, KeyError):
             return None
         return int(states.get("RUNNING", 0))
 

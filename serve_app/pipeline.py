@@ -186,12 +186,14 @@ def _why_not(config: ServiceConfig, error: Exception) -> str:
 
 def _profile(config: ServiceConfig, pipe: Any) -> ModelProfile:
     card = _service_card(config)
-    denoiser = getattr(pipe, "unet", None) or pipe.transformer
+    denoiser = getattr(pipe, "unet", None) or getattr(pipe, "transformer", None)
+    if denoiser is None or getattr(pipe, "scheduler", None) is None:
+        raise StartupError(f"{type(pipe).__name__} has no UNet or transformer with a scheduler: take another model.")
     family, scheduler = type(pipe).__name__, type(pipe.scheduler).__name__
     parameters = inspect.signature(type(pipe).__call__).parameters
     signature = {name: parameter.default for name, parameter in parameters.items()}
     known = families.defaults(config.model, scheduler, signature, denoiser.config)
-    multiple = pipe.vae_scale_factor * (2 if hasattr(pipe, "transformer") else 1)
+    multiple = _scale(pipe) * (2 if hasattr(pipe, "transformer") else 1)
     width, height = card.get("default_size") or _native_size(pipe, denoiser)
     guidance = card.get("default_guidance", known.guidance)
     takes_negative = "negative_prompt" in parameters and "true_cfg_scale" not in parameters
@@ -217,7 +219,12 @@ def _native_size(pipe: Any, denoiser: Any) -> tuple[int, int]:
     """The size that the model was trained for, in pixels."""
     sample: Any = getattr(denoiser.config, "sample_size", None) or getattr(pipe, "default_sample_size", 64)
     height, width = (sample, sample) if isinstance(sample, int) else (sample[0], sample[1])
-    return width * pipe.vae_scale_factor, height * pipe.vae_scale_factor
+    return width * _scale(pipe), height * _scale(pipe)
+
+
+def _scale(pipe: Any) -> int:
+    """Pixels per latent."""
+    return int(getattr(pipe, "vae_scale_factor", 8))
 
 
 def _service_card(config: ServiceConfig) -> dict[str, Any]:

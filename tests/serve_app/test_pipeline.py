@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 
 from serve_app import pipeline, rehearsal
+from serve_app.batching import key_of
 from serve_app.config import ServiceConfig
 from serve_app.errors import OutOfMemory, Refusal, StartupError, Stopped
 from serve_app.jobs import ImageJob
@@ -24,6 +26,7 @@ BUILDERS: dict[str, Callable[[Path], Path]] = {
     "sd": tiny_models.stable_diffusion,
     "sdxl": tiny_models.stable_diffusion_xl,
     "flux": tiny_models.flux,
+    "lcm": partial(tiny_models.stable_diffusion, consistency=True),
 }
 
 
@@ -185,6 +188,9 @@ def test_profiles_say_what_the_families_can(painters: dict[str, DiffusersPainter
     assert (sdxl.default_guidance, sdxl.negative_splits, sdxl.guidance_varies) == (5.0, True, True)
     assert (flux.default_steps, flux.default_guidance, flux.takes_negative) == (28, 3.5, False)
     assert not flux.guidance_varies
+    lcm = painters["lcm"].profile
+    assert (lcm.default_steps, lcm.default_guidance, lcm.guidance_varies) == (4, 7.5, False)
+    assert key_of(job(guidance=2.0), lcm) != key_of(job(guidance=3.0), lcm)
 
 
 def test_arguments_override_the_models_defaults(folders: dict[str, Path]) -> None:
@@ -222,6 +228,18 @@ def test_the_rehearsal_accepts_true_batches_and_finds_false_ones(
     monkeypatch.setattr(sd._pipe.unet, "forward", leaking)
     first, alone = rehearsal.first_image(sd)
     assert not rehearsal.batches_truly(sd, first, alone, sd.dtype)
+
+
+def test_a_pipeline_saved_for_another_task_is_loaded_as_text_to_image(folders: dict[str, Path]) -> None:
+    index = folders["sd"] / "model_index.json"
+    kept = index.read_text(encoding="utf-8")
+    index.write_text(kept.replace("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline"), encoding="utf-8")
+    try:
+        painter = load(folders["sd"])
+    finally:
+        index.write_text(kept, encoding="utf-8")
+    assert painter.profile.family == "StableDiffusionPipeline"
+    assert draw(painter, job())[0].shape == (64, 64, 3)
 
 
 def test_models_that_cannot_be_loaded_say_why(tmp_path: Path) -> None:

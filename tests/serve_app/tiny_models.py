@@ -11,6 +11,7 @@ from diffusers import (
     FlowMatchEulerDiscreteScheduler,
     FluxPipeline,
     FluxTransformer2DModel,
+    LCMScheduler,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
@@ -77,8 +78,8 @@ def _euler() -> EulerDiscreteScheduler:
     )
 
 
-def stable_diffusion(folder: Path, sample_size: int = 8) -> Path:
-    """Save an SD-like pipeline into the folder, of `sample_size` × 8 pixels by default; gives the folder."""
+def stable_diffusion(folder: Path, *, consistency: bool = False) -> Path:
+    """Save an SD-like pipeline of 64 × 64 pixels, or its few-step kind, into the folder; gives the folder."""
     torch.manual_seed(0)
     tokenizer = _tokenizer(folder / "words")
     StableDiffusionPipeline(
@@ -88,13 +89,14 @@ def stable_diffusion(folder: Path, sample_size: int = 8) -> Path:
         unet=UNet2DConditionModel(
             block_out_channels=(4, 8),
             layers_per_block=1,
-            sample_size=sample_size,
+            sample_size=8,
             down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
             up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
             cross_attention_dim=32,
             norm_num_groups=2,
+            time_cond_proj_dim=32 if consistency else None,
         ),
-        scheduler=_euler(),
+        scheduler=LCMScheduler(steps_offset=1) if consistency else _euler(),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
