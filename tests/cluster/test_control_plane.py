@@ -17,7 +17,7 @@ import pytest
 import yaml
 from kubernetes.client.exceptions import ApiException
 
-from tests.cluster.control_plane import ControlPlane, definitions, envtest
+from tests.cluster.control_plane import ControlPlane, binaries, debian, definitions, envtest
 
 APPLY = "application/apply-patch+yaml"
 POD_READER = [{"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]}]
@@ -99,6 +99,32 @@ def test_the_newest_envtest_release_is_fetched_and_checked(tmp_path: Path) -> No
         index["releases"]["v1.36.1"] = release(url, "1.36.1", "0" * 128)
         with served({"/index": yaml.safe_dump(index).encode()}) as place:
             assert envtest.fetch(f"{place}/index", tmp_path) == ""
+
+
+def test_binaries_are_brought_once_and_then_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("KUBEBUILDER_ASSETS", raising=False)
+    monkeypatch.setattr(envtest, "fetch", lambda index, folder: "")
+    monkeypatch.setattr(debian, "possible", lambda: False)
+    with pytest.raises(binaries.Unavailable, match="KUBEBUILDER_ASSETS"):
+        binaries.obtain()
+    assert binaries.find() is None
+    monkeypatch.setattr(envtest, "fetch", lambda index, folder: put(folder, "1.36.1"))
+    folder = binaries.obtain()
+    put(folder.parent / "1.9.0", "1.9.0")
+    monkeypatch.setattr(envtest, "fetch", lambda index, folder: pytest.fail("they are there"))
+    assert folder.name == "1.36.1"
+    assert binaries.obtain() == binaries.find() == folder
+    monkeypatch.setenv("KUBEBUILDER_ASSETS", str(folder.parent / "1.9.0"))
+    assert binaries.find() == folder.parent / "1.9.0"
+
+
+def put(folder: Path, version: str) -> str:
+    """Binaries as `envtest.fetch` leaves them."""
+    folder.mkdir(exist_ok=True)
+    for name in binaries.NAMES:
+        (folder / name).touch(0o755)
+    return version
 
 
 def release(url: str, version: str, digest: str) -> dict[str, dict[str, str]]:

@@ -13,7 +13,8 @@ They run in one thread of the test process, speak to the API server as the real 
   after a change, as the real ones are. Its Deployment `kuberay-operator` and Lease `ray-operator-leader` are in the
   namespace `kuberay-system`; `platform.stop_operator()` ends both the work and the renewals.
 * **Ray** behind the head pod's ports 8265 and 8000 is `tests.fakes.ray_dashboard.FakeRay`; `platform.backend` takes
-  another maker, e.g. of a real Ray: a callable from the RayCluster's name to a `Backend` (ports, headers, close).
+  another maker, e.g. of a real Ray: a callable from the RayCluster's name to a `Backend` (ports, headers, close). It is
+  asked every `scenario.step_s`: set half a second for a real Ray.
 * **Karpenter** (works once a NodePool exists): NodeClaim → Launched → Registered → Initialized → Node, within the
   pool's limits and requirements; both go some time after the last pod has left.
 * **Kubelet**: `/portForward` and `/containerLogs` over HTTPS for the API server. `platform.kubelet.ports` maps
