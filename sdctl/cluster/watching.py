@@ -131,9 +131,10 @@ def _pod(pod: Object) -> Iterator[Moment]:
         yield "pod", name(pod), "unschedulable", _since(pod, "PodScheduled"), {**detail, "message": message[:300]}
     if is_true(pod, "PodScheduled"):
         yield "pod", name(pod), "bound", _since(pod, "PodScheduled"), detail
+    ray = at(pod, "spec", "containers", 0, "name")  # the others are sidecars, such as the autoscaler's
     for status in at(pod, "status", "containerStatuses") or []:
         started = at(status, "state", "running", "startedAt")
-        if started and status.get("name", "").startswith("ray-"):
+        if started and status.get("name") == ray:
             yield "pod", name(pod), "started", time_of(started), detail
     if is_true(pod, "Ready"):
         yield "pod", name(pod), "ready", _since(pod, "Ready"), detail

@@ -74,8 +74,11 @@ def _from_cluster(transitions: Sequence[Transition]) -> list[Cause]:
     found: dict[str, Cause] = {}
     registered: dict[str, float] = {}
     last = max((t.observed for t in transitions), default=0.0)
+    placed = {t.name for t in transitions if (t.kind, t.what) == ("pod", "bound")}
     for change in transitions:
-        code = str(change.detail.get("cause", ""))
+        code = "" if change.detail.get("baseline") else str(change.detail.get("cause", ""))
+        if code == "unschedulable" and change.detail.get("about") in placed:
+            continue  # every pod that waits for a new node is that for a while
         if code in rules and code not in found:
             said = str(change.detail.get("message", ""))[:200]
             text, hint = rules[code]

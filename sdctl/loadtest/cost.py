@@ -124,8 +124,9 @@ def total(
         why = f"no price is known for {', '.join(missing)}; give --price TYPE=USD_PER_HOUR"
         return Cost(None, None, None, None, tuple(nodes), why)
     spent = sum(node.cost or 0.0 for node in nodes)
-    cold = sum(_usd(node, node.begin, min(node.end, first_images.get(node.name, node.end))) for node in nodes)
-    tail = sum(_usd(node, max(node.begin, last_image), node.end) for node in nodes) if last_image else None
+    warm = {node.name: min(node.end, max(node.begin, first_images.get(node.name, node.end))) for node in nodes}
+    cold = sum(_usd(node, node.begin, warm[node.name]) for node in nodes)
+    tail = sum(_usd(node, max(warm[node.name], last_image), node.end) for node in nodes) if last_image else None
     why = "a node was shared with others" if any(node.shared for node in nodes) else ""
     return Cost(spent, spent / good_images * 1000 if good_images else None, cold, tail, tuple(nodes), why)
 

@@ -156,13 +156,12 @@ def surplus(curve: Sequence[tuple[float, int]], begin: float, end: float) -> flo
 
 def _cost(run: Run, lines: timeline.Timeline, good: int) -> cost.Cost:
     nodes = cost.node_times(run.transitions, run.prices, begin=run.started, end=run.ended)
-    first: dict[str, float] = {}
-    claims = {str(t.detail["node"]): t.name for t in run.transitions if t.kind == "nodeclaim" and t.detail.get("node")}
+    # Nodes from before the run are warm; a new one is cold until the first image of a replica on it.
+    first = {t.name: run.started for t in run.transitions if t.kind == "nodeclaim" and t.detail.get("baseline")}
     for lane in lines.lanes:
         mark = lane.marks.get("first_image")
-        if mark:
-            name = claims.get(lane.node, lane.node)
-            first[name] = min(mark.time, first.get(name, mark.time))
+        if mark and lane.claim:
+            first[lane.claim] = min(mark.time, first.get(lane.claim, mark.time))
     last = max((r.done for r in run.records if r.outcome == "ok" and r.done is not None), default=None)
     return cost.total(nodes, good, first_images=first, last_image=last)
 

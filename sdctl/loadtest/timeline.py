@@ -58,6 +58,7 @@ class Lane:
     marks: Mapping[str, Mark]
     phases: tuple[Phase, ...]
     gone: float | None = None
+    claim: str = ""  # the NodeClaim of its machine, where there is one
     first_request_penalty_s: float | None = None
 
 
@@ -82,6 +83,7 @@ class Timeline:
                 {
                     "replica": lane.name,
                     "node": lane.node,
+                    "nodeclaim": lane.claim or None,
                     "marks": {name: vars(mark) for name, mark in lane.marks.items()},
                     "phases": [vars(phase) for phase in lane.phases],
                     "gone": lane.gone,
@@ -146,7 +148,8 @@ def _lane(
     if decisions and (number < len(decisions) or before):
         marks["decided"] = Mark(decisions[number] if number < len(decisions) else before[-1], "serve")
     node = next((str(t.detail["node"]) for t in reversed(own) if t.detail.get("node")), "")
-    marks |= _node_marks(node, ordered)
+    claim, below = _node_marks(node, ordered)
+    marks |= below
     running = next((t for t in own if t.what == "RUNNING"), None)
     if running:
         marks["running"] = Mark(running.time, running.source)
@@ -154,11 +157,11 @@ def _lane(
     if mine and mine[0].done is not None:
         marks["first_image"] = Mark(mine[0].done, "generator")
     gone = next((t.time for t in reversed(own) if t.what == "gone"), None)
-    return Lane(name, node, marks, tuple(_phases(marks)), gone, _penalty(mine))
+    return Lane(name, node, marks, tuple(_phases(marks)), gone, claim, _penalty(mine))
 
 
-def _node_marks(node: str, ordered: Sequence[Transition]) -> dict[str, Mark]:
-    """The marks of the pod, claim and node below a replica, joined through the Ray node's detail."""
+def _node_marks(node: str, ordered: Sequence[Transition]) -> tuple[str, dict[str, Mark]]:
+    """The claim and the marks of the pod, claim and node below a replica, joined through the Ray node's detail."""
     marks: dict[str, Mark] = {}
     pod = _pod(ordered, node)
     machine = _linked(ordered, "pod", pod, "node")
@@ -181,7 +184,7 @@ def _node_marks(node: str, ordered: Sequence[Transition]) -> dict[str, Mark]:
         mark = names.get((change.kind, change.what))
         if mark and (change.kind, change.name) in related and mark not in marks and not change.detail.get("baseline"):
             marks[mark] = Mark(change.time, change.source)
-    return marks
+    return claim, marks
 
 
 def _pod(ordered: Sequence[Transition], node: str) -> str:

@@ -1,5 +1,6 @@
 """Prediction, causes, cost and the summary, from plain data."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdctl.errors import InvalidRequest
-from sdctl.loadtest import cost, plan
+from sdctl.loadtest import cost, plan, prediction, room
 from sdctl.loadtest.causes import why_not_further
 from sdctl.loadtest.prediction import Scaling, compare, predict, scaling_from
 from sdctl.loadtest.records import Record, objective
@@ -89,6 +90,43 @@ def test_every_cause_is_named_once_with_what_to_do() -> None:
         "busy_is_no_demand",
     ]
     assert all(cause.hint for cause in got)
+
+
+def test_a_pod_that_waited_for_its_node_and_got_it_is_no_cause() -> None:
+    load = predict(plan.closed("constant", 50, None, 300.0), SCALING, running=1)
+    waits = [
+        change("event", f"e-{pod}", "FailedScheduling", BURST + 5, cause="unschedulable", about=pod, message="no room")
+        for pod in ("placed", "stuck")
+    ]
+    got = why_not_further(SCALING, load, [*waits[:1], change("pod", "placed", "bound", BURST + 60)], [], max_running=2)
+    assert got == []
+    [cause] = why_not_further(SCALING, load, waits[1:], [], max_running=2)
+    assert cause.code == "unschedulable"
+
+
+def test_cost_is_split_into_cold_start_steady_work_and_tail() -> None:
+    run = story()
+    got = summarise(replace(run, prices={"g5.xlarge": 1.0}))["cost"]
+    assert got["cold_start_usd"] == pytest.approx((410 - 40) / 3600)  # launched until the replica's first image
+    assert got["tail_usd"] == pytest.approx(20 / 3600)  # the last image until the end of the watch
+    assert got["steady_usd"] == pytest.approx(0.0, abs=1e-9)
+    assert got["total_usd"] == pytest.approx(got["cold_start_usd"] + got["steady_usd"] + got["tail_usd"])
+
+
+def test_a_measured_start_says_when_the_replicas_will_run() -> None:
+    load = plan.closed("constant", 10, None, 300.0)
+    assert "unknown" in prediction.told(predict(load, SCALING, running=1))
+    got = predict(load, SCALING, running=1, start_s=200.0)
+    assert got.running_after_s == pytest.approx(230.0, abs=1.0)
+    line = compare(got, replicas=3, decided_after_s=30.0, running_after_s=250.0)
+    assert line.endswith("all of them running: predicted after 230 s, came after 250 s")
+
+
+def test_room_is_what_the_groups_hold() -> None:
+    assert room.worker_limit([room.Group(3, 1.0), room.Group(2, 4.0)], 1.0) == 11
+    assert room.worker_limit([room.Group(3, 1.0)], 0.5) == 6
+    assert room.worker_limit([room.Group(3, 1.0)], 0.0) is None
+    assert room.worker_limit([], 1.0) is None
 
 
 def test_reaching_the_maximum_is_a_cause_and_a_late_generator_too() -> None:

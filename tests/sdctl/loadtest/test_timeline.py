@@ -174,7 +174,7 @@ def test_drain_counts_and_does_not_care_which_replica_stayed() -> None:
 
 
 def test_what_users_felt_is_told_before_while_and_after() -> None:
-    images = [record(n, BURST + n + 9.0, latency=9.0) for n in range(0, 20)]  # sent at 0 … 19
+    images = [record(n, BURST + n + 9.0, latency=9.0) for n in range(20)]  # sent at 0 … 19
     images += [record(100 + n, BURST + 50 + n + 20.0, latency=20.0) for n in range(10)]
     images += [record(200 + n, BURST + 500 + n + 1.0, latency=1.0) for n in range(10)]
     got = timeline.build([*baseline(), *cold_node()], images, burst=BURST, slo_s=10.0).attainment

@@ -1,0 +1,101 @@
+"""A burst on a cluster, end to end: Karpenter brings nodes, replicas follow, the API server is away, all goes again."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cluster.bursting import ScalingRay, scaling_service
+from tests.cluster.control_plane import ControlPlane
+from tests.cluster.operating import NAME, node_class, node_pool, serving
+from tests.cluster.standins.platform import Platform
+
+pytestmark = pytest.mark.cluster
+MOST = 3
+CLOUD = {"pod_created", "claim_created", "launched", "registered", "gpu_usable", "bound", "container_started"}
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+
+
+def start(control_plane: ControlPlane, namespace: str, folder: Path) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "sdctl", "loadtest", "--target", "kubernetes", "--name", NAME]
+    command += ["--namespace", namespace, "--kubeconfig", str(control_plane.kubeconfig())]
+    command += ["--users", "8", "--run-time", "15s", "--grace", "90s", "--until-drained", "--price", "g5.xlarge=1.0"]
+    command += ["--json", "-o", str(folder / "out")]
+    environment = {key: value for key, value in os.environ.items() if key != "SDCTL_TOKEN"}
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment | {"XDG_STATE_HOME": str(folder)},
+    )
+
+
+def test_a_burst_brings_nodes_and_the_report_tells_how(
+    control_plane: ControlPlane, namespace: str, platform: Platform, tmp_path: Path
+) -> None:
+    rays: list[ScalingRay] = []
+
+    def ray(_cluster: str) -> ScalingRay:
+        rays.append(ScalingRay(platform, MOST))
+        return rays[-1]
+
+    platform.backend = ray
+    platform.create(node_class())
+    platform.create(node_pool())
+    platform.create(scaling_service(namespace, MOST))
+    platform.until(lambda: serving(platform) and len(platform.list("nodeclaims")) == 1)
+    seen = tmp_path / "out" / "transitions.jsonl"
+
+    def told(kind: str, what: str) -> set[str]:
+        return {line["name"] for line in lines(seen) if (line["kind"], line["what"]) == (kind, what)}
+
+    process = start(control_plane, namespace, tmp_path)
+    try:
+        platform.until(lambda: len(told("replica", "RUNNING")) == len(told("nodeclaim", "initialized")) == MOST)
+        claims = {claim["metadata"]["name"] for claim in platform.list("nodeclaims")}
+        control_plane.stop_apiserver()
+        platform.until(lambda: "Kubernetes" in told("watcher", "lost"))
+        control_plane.start_apiserver()
+        platform.until(lambda: "Kubernetes" in told("watcher", "back"))
+        rays[0].grown.set()
+        platform.until(lambda: len({line["replica"] for line in lines(tmp_path / "out" / "requests.jsonl")}) >= MOST)
+        rays[0].shrink.set()
+        out, err = process.communicate(timeout=240)
+    finally:
+        for each in rays:
+            each.grown.set()
+        process.kill()
+        process.communicate()
+    assert process.returncode == 0, err
+    summary = json.loads(out)
+
+    assert summary["sent"] == sum(summary["outcomes"].values()) == len(lines(tmp_path / "out" / "requests.jsonl"))
+    assert summary["outcomes"]["ok"] > 20
+    assert summary["replicas"] == {"max_running": MOST, "max_target": MOST}
+    lanes = summary["timeline"]["lanes"]
+    assert len(lanes) == MOST - 1
+    for lane in lanes:
+        assert CLOUD | {"decided", "ray_alive", "running", "first_image"} <= lane["marks"].keys()
+        assert lane["gone"] is not None
+    assert told("nodeclaim", "launched") == claims
+    assert summary["timeline"]["headlines"]["drain_s"] is not None
+
+    assert {node["instance_type"] for node in summary["cost"]["nodes"]} == {"g5.xlarge"}
+    assert len(summary["cost"]["nodes"]) == MOST
+    assert summary["cost"]["total_usd"] == pytest.approx(sum(node["cost_usd"] for node in summary["cost"]["nodes"]))
+    assert 0 < summary["cost"]["cold_start_usd"] < summary["cost"]["total_usd"]
+    assert summary["prediction"]["replicas"] == MOST
+    assert "worker groups" in summary["prediction"]["reason"]
+    assert {cause["code"] for cause in summary["causes"]} == {"worker_limit"}
+    assert (summary["via"], summary["tunnel_latency_s"] > 0) == ("tunnel", True)
+    notes = " ".join(summary["notes"])
+    assert "lost sight of" in notes
+    assert "seen again" in notes
