@@ -107,14 +107,14 @@ class Live:
         self._sample(
             now, {"in flight": self.in_flight, "img/min": per_minute, "p50 s": middle, "running": self.running}
         )
-        target = "?" if self.target is None else str(self.target)
+        replicas = f"{self.running} running of {self.target} wanted   nodes {len(self.nodes)}"
         left = "" if self.ends is None else f"{max(0.0, self.ends - now):5.0f} s left"
         return [
             f"{self.phase:<14} {now - self.started:6.0f} s {left:>14}   users {self.users:5.0f}",
             f"in flight {self.in_flight:<6d} good {self.done - self.bad:<7d} other {self.bad:<6d} "
             f"{per_minute:.0f} img/min",
             f"latency   p50 {_s(middle)}   p95 {_s(slow)}   (last {WINDOW_S:.0f} s)",
-            f"replicas  {self.running} running of {target} wanted   nodes {len(self.nodes)}",
+            f"replicas  {'not seen' if self.target is None else replicas}",
         ]
 
     def _sample(self, now: float, values: Mapping[str, float | None]) -> None:

@@ -44,7 +44,7 @@ def attainment(
     first = infinite if decided is None else decided
     second = infinite if scaled is None else max(scaled, first)
     spans = [
-        ("before the scale decision" if decided is not None else "the whole run: it did not scale", -infinite, first),
+        ("before the scale decision" if decided is not None else "the whole run", -infinite, first),
         ("while it scaled", first, second),
         ("after the last new replica ran", second, infinite),
     ]

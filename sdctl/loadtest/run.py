@@ -98,6 +98,9 @@ class LoadTest:
     def _watchers(self, stack: ExitStack) -> list[Watcher]:
         """What can be watched of this target, and the prediction; a dashboard out of reach is told, not fatal."""
         watchers: list[Watcher] = []
+        if self._target.name == "url":
+            self._note("Behind a URL only the client's side can be seen: no replicas, no nodes, no cost.")
+            return watchers
         try:
             api = stack.enter_context(RayApi(stack.enter_context(self._target.dashboard())))
             self._scaling, running = scaling(api, groups(self._target))
