@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 PICTURE = Path(__file__).parents[1] / "docs" / "terminal.svg"
-WIDTH = 92
+WIDTH = 84
 COMMANDS = (
     ["deploy", "--local"],
     ["imagine", "a red star on a blue background", "--seed", "7"],
@@ -53,7 +53,7 @@ def main() -> None:
     """Run the commands and write the picture."""
     console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True, color_system="truecolor")
     with tempfile.TemporaryDirectory() as folder:
-        environment = {**os.environ, "XDG_STATE_HOME": folder, "COLUMNS": str(WIDTH), "LINES": "40"}
+        environment = {**os.environ, "XDG_STATE_HOME": folder, "COLUMNS": str(WIDTH), "LINES": "24"}
         environment |= {"TERM": "xterm-256color", "COLORTERM": "truecolor", "SDCTL_PREVIEW": "blocks"}
         environment.pop("SDCTL_TARGET", None)
         for words in COMMANDS:
