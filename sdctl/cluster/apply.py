@@ -97,8 +97,7 @@ def _change(before: Object | None, after: Object) -> list[str]:
     called = f"{after['kind']} {after['metadata']['name']}"
     if before is None:
         return [f"{called} created"]
-    same = before["metadata"].get("resourceVersion") == after["metadata"].get("resourceVersion")
-    return [] if same else [f"{called} changed"]
+    return [] if _readable(before) == _readable(after) else [f"{called} changed"]
 
 
 def asked_server(cluster: Cluster, plan: Plan) -> list[Object]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from sdctl import manifest
 from sdctl.cluster.client import Cluster, connect
 from sdctl.cluster.resources import CONFIGMAPS, PODS, RAYCLUSTERS, RAYSERVICES, SECRETS
 from sdctl.cluster.rollout import Rollout
@@ -55,7 +56,7 @@ def test_from_nothing_to_an_image_then_changes(operator: Operator, platform: Pla
 
     differs = operator.deploy("--replicas", "2:5", "--diff")
     assert differs.code == 1
-    assert "+        maxReplicas: 5" in differs.out.replace("+      maxReplicas", "+        maxReplicas")
+    assert any(line.startswith("+") and "maxReplicas: 5" in line for line in differs.out.splitlines())
     [before] = cluster.items(RAYCLUSTERS)
     scaled = operator.deploy("--replicas", "2:5")
     assert scaled.code == 0, scaled.err
@@ -164,3 +165,21 @@ def test_suspend_and_resume(operator: Operator, platform: Platform, cluster: Clu
     resumed = operator.run("resume", "--name", NAME)
     assert resumed.code == 0, resumed.err
     assert "ready" in resumed.out
+
+
+def test_too_few_gpus_for_two_clusters_offer_recreate(operator: Operator, platform: Platform, cluster: Cluster) -> None:
+    platform.add_node("gpu-a", gpus=1)
+    gpu = str(manifest.packaged(manifest.GPU))
+    assert operator.deploy(file=gpu).code == 0
+    refused = operator.deploy("--json", file=gpu, image="sd:2")
+    assert refused.code == 1
+    assert refused.document["error"]["code"] == "too_few_gpus"
+    assert "--recreate" in refused.document["error"]["hint"]
+    before = cluster.get(RAYSERVICES, NAME)["metadata"]["uid"]
+    again = operator.deploy("--recreate", file=gpu, image="sd:2")
+    assert again.code == 0, again.err
+    assert "Nobody is served until the new cluster is ready" in again.err
+    after = cluster.get(RAYSERVICES, NAME)
+    assert after["metadata"]["uid"] != before
+    [active] = cluster.items(RAYCLUSTERS)
+    assert active["spec"]["headGroupSpec"]["template"]["spec"]["containers"][0]["image"] == "sd:2"
