@@ -1,7 +1,7 @@
 """What a load test sees of a cluster: the moments of pods, NodeClaims and nodes, as raw transitions."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
 
 from sdctl.cluster.client import Cluster
@@ -20,9 +20,11 @@ from sdctl.cluster.objects import (
     quantity,
     role,
     time_of,
+    uid,
 )
-from sdctl.cluster.resources import RAYCLUSTERS, RAYSERVICES
+from sdctl.cluster.resources import PODS, RAYCLUSTERS, RAYSERVICES
 from sdctl.cluster.snapshot import Snapshot, take
+from sdctl.cluster.snapshot_reader import Reader
 from sdctl.loadtest.transitions import Transition
 from sdctl.targets.kubernetes import KubernetesTarget
 
@@ -89,7 +91,24 @@ class KubernetesWatcher:
         for kind, who, what, moment, detail in moments(seen):
             if (kind, who, what) not in self._told:
                 self._told.add((kind, who, what))
+                if (kind, what) == ("nodeclaim", "initialized"):
+                    detail = detail | {"shared": self._shared(str(detail["node"]), seen)}
                 yield kind, who, what, moment, {**detail, "baseline": True} if self._first else detail
+
+    def _shared(self, node: str, seen: Snapshot) -> bool:
+        """Whether others use the node too, as far as this user may see."""
+        there = Reader(self._cluster).items(PODS, "", fields=f"spec.nodeName={node}") if node else ()
+        return is_shared(there, {uid(pod) for pod in seen.pods})
+
+
+def is_shared(pods: Iterable[Object], ours: Collection[str]) -> bool:
+    """Whether others' pods run among these: neither ours (by UID) nor of a DaemonSet, which every node has."""
+    return any(
+        uid(pod) not in ours
+        and at(pod, "status", "phase") in ("Pending", "Running")
+        and "DaemonSet" not in {owner.get("kind") for owner in at(pod, "metadata", "ownerReferences") or []}
+        for pod in pods
+    )
 
 
 def moments(seen: Snapshot) -> Iterator[Moment]:

@@ -35,6 +35,7 @@ class Band:
     name: str
     begin: float
     end: float
+    style: int = 0  # the number of its colour: the same for a phase everywhere
 
 
 def column(panels: Sequence[Panel], bands: Sequence[Band], *, begin: float, end: float) -> str:
@@ -64,11 +65,11 @@ def _panel(panel: Panel, bands: Sequence[Band], *, top: float, begin: float, end
         middle = (top + bottom) / 2
         return parts[0] + f'<text x="{LEFT + 20}" y="{middle}" class="none">nothing of this could be seen</text>'
     most = nice(max([*values, panel.limit or 0.0, 1e-9]))
-    for number, band in enumerate(bands):
+    for band in bands:
         left, right = _x(band.begin, begin, end), _x(band.end, begin, end)
         parts.append(
             f'<rect x="{left:.1f}" y="{top}" width="{max(0.5, right - left):.1f}" height="{HEIGHT}" '
-            f'class="band b{number % 4}"><title>{escape(band.name)}: {band.end - band.begin:.1f} s</title></rect>'
+            f'class="band b{band.style}"><title>{escape(band.name)}: {band.end - band.begin:.1f} s</title></rect>'
         )
     for share in (0.0, 0.5, 1.0):
         y = bottom - share * HEIGHT
@@ -122,7 +123,7 @@ def nice(value: float) -> float:
 def lanes(rows: Sequence[tuple[str, Sequence[Band]]], *, begin: float, end: float) -> str:
     """One row a replica, its phases as bars."""
     end = max(end, begin + 1.0)
-    height = len(rows) * 26 + 40
+    height = len(rows) * 26 + 62
     parts = [
         f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-labelledby="lanes-t" class="chart">'
         '<title id="lanes-t">Phases of each new replica</title>'
@@ -130,16 +131,21 @@ def lanes(rows: Sequence[tuple[str, Sequence[Band]]], *, begin: float, end: floa
     for number, (name, bands) in enumerate(rows):
         y = number * 26 + 6
         parts.append(f'<text x="{LEFT - 6}" y="{y + 13}" class="n">{escape(name)}</text>')
-        for place, band in enumerate(bands):
+        for band in bands:
             left, right = _x(band.begin, begin, end), _x(band.end, begin, end)
             parts.append(
                 f'<rect x="{left:.1f}" y="{y}" width="{max(1.0, right - left):.1f}" height="18" '
-                f'class="bar b{place % 4}">'
+                f'class="bar b{band.style}">'
                 f"<title>{escape(band.name)}: {band.end - band.begin:.1f} s</title></rect>"
             )
             if right - left > 7 * len(band.name):
                 parts.append(f'<text x="{left + 4:.1f}" y="{y + 13}" class="in">{escape(band.name)}</text>')
-    parts.append(_time_axis(height - 28, begin, end))
+    parts.append(_time_axis(height - 50, begin, end))
+    names = {band.style: band.name for _, bands in rows for band in bands}
+    for place, (style, name) in enumerate(sorted(names.items())):
+        left = LEFT + place * 102
+        parts.append(f'<rect x="{left}" y="{height - 18}" width="10" height="10" class="bar b{style}"/>')
+        parts.append(f'<text x="{left + 14}" y="{height - 9}">{escape(name)}</text>')
     return "".join([*parts, "</svg>"])
 
 

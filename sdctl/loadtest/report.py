@@ -14,9 +14,11 @@ from sdctl.loadtest.transitions import Transition, counts
 MAX_DOTS = 1500
 STYLE = """
 :root{color-scheme:light dark;--bg:#fff;--fg:#1a1c20;--dim:#5b616b;--line:#d7dbe0;--card:#f5f6f8;
---a:#1f6feb;--b:#b35900;--c:#1a7f37;--bad:#c0262d;--b0:#8fb8ff;--b1:#ffc48a;--b2:#97dba8;--b3:#d8b4fe}
+--a:#1f6feb;--b:#b35900;--c:#1a7f37;--bad:#c0262d;--b0:#8fb8ff;--b1:#ffc48a;--b2:#97dba8;--b3:#d8b4fe;
+--b4:#ff9d9d;--b5:#f2e27a;--b6:#8ee0e0;--b7:#c3c9d4}
 @media(prefers-color-scheme:dark){:root{--bg:#14161a;--fg:#e8eaed;--dim:#a2a9b4;--line:#363b44;--card:#1d2026;
---a:#79b0ff;--b:#ffb366;--c:#6fd08c;--bad:#ff7b82;--b0:#2f5597;--b1:#8a5420;--b2:#2d6b40;--b3:#6b4a94}}
+--a:#79b0ff;--b:#ffb366;--c:#6fd08c;--bad:#ff7b82;--b0:#2f5597;--b1:#8a5420;--b2:#2d6b40;--b3:#6b4a94;--b4:#93434a;--b5:#7a6d1d;
+--b6:#26696e;--b7:#555c68}}
 *{box-sizing:border-box}body{margin:0 auto;max-width:1000px;padding:1rem;background:var(--bg);color:var(--fg);
 font:16px/1.5 system-ui,sans-serif}h1{font-size:1.5rem;margin:.2rem 0}h2{font-size:1.15rem;margin:1.8rem 0 .4rem}
 .cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:.6rem}
@@ -31,9 +33,10 @@ font:16px/1.5 system-ui,sans-serif}h1{font-size:1.5rem;margin:.2rem 0}h2{font-si
 .line.b{stroke:var(--b)}
 .line.c{stroke:var(--c)}.dot.a{fill:var(--a);opacity:.55}.dot.bad{fill:var(--bad)}.chart .key.a{fill:var(--a)}
 .chart .key.b{fill:var(--b)}.chart .key.c{fill:var(--c)}.chart .key.bad{fill:var(--bad)}
-.b0{fill:var(--b0)}.b1{fill:var(--b1)}.b2{fill:var(--b2)}.b3{fill:var(--b3)}.band{opacity:.28}
+.b0{fill:var(--b0)}.b1{fill:var(--b1)}.b2{fill:var(--b2)}.b3{fill:var(--b3)}
+.b4{fill:var(--b4)}.b5{fill:var(--b5)}.b6{fill:var(--b6)}.b7{fill:var(--b7)}.band{opacity:.28}
 table{border-collapse:collapse;width:100%;font-size:.9rem}th,td{text-align:left;padding:.25rem .6rem .25rem 0;
-border-bottom:1px solid var(--line);vertical-align:top;overflow-wrap:anywhere}.scroll{overflow-x:auto}
+border-bottom:1px solid var(--line);vertical-align:top;overflow-wrap:break-word}.scroll{overflow-x:auto}
 .strip{display:flex;flex-wrap:wrap;gap:.5rem}.strip img{width:96px;height:96px;object-fit:cover;border-radius:6px}
 summary{cursor:pointer;color:var(--dim)}@media print{body{max-width:none}details{display:block}}
 """
@@ -89,7 +92,7 @@ def _head(summary: Mapping[str, Any]) -> str:
         (sections.seconds(heads["burst_to_first_new_image_s"]), "burst → first image of a new replica"),
         (sections.seconds(heads["burst_to_slo_recovered_s"]), "burst → SLO recovered"),
         (sections.seconds(heads["drain_s"]), "drain time"),
-        (summary["timeline"]["dominant_phase"] or "unknown", "dominant phase"),
+        ((summary["timeline"]["dominant_phase"] or "unknown").replace("_", " "), "dominant phase"),
         (cost, "cost of the run"),
     ]
     body = "".join(f"<div class=card><b>{escape(str(v))}</b><span>{escape(k)}</span></div>" for v, k in cards)

@@ -39,7 +39,10 @@ def wide(chart: str) -> str:
 
 def known(lane: Mapping[str, Any]) -> list[Band]:
     """The phases of a lane whose times are known."""
-    return [Band(p["name"], p["begin"], p["end"]) for p in lane["phases"] if p["begin"] is not None]
+    phases = enumerate(lane["phases"])
+    return [
+        Band(p["name"].replace("_", " "), p["begin"], p["end"], place) for place, p in phases if p["begin"] is not None
+    ]
 
 
 def lanes_part(summary: Mapping[str, Any], begin: float, end: float) -> str:
@@ -50,7 +53,7 @@ def lanes_part(summary: Mapping[str, Any], begin: float, end: float) -> str:
         text = "No new replica was started in this run." if seen else "Replicas could not be watched in this run."
         return f"<h2>New replicas</h2><p>{text}</p>"
     drawn = [(lane["replica"][-8:], known(lane)) for lane in rows]
-    names = [phase["name"] for phase in rows[0]["phases"]]
+    names = [phase["name"].replace("_", " ") for phase in rows[0]["phases"]]
     head = ["replica", "node", *names, "first image's penalty"]
     body = [
         [lane["replica"], lane["node"] or "unknown"]
@@ -66,18 +69,17 @@ def lanes_part(summary: Mapping[str, Any], begin: float, end: float) -> str:
 def attainment_part(summary: Mapping[str, Any]) -> str:
     """What users felt before, while and after it scaled."""
     goal = summary["latency_goal_s"]
-    share = "within the SLO" if goal is None else f"within {goal:g} s"
+    head = ["requests sent", "good images", "p50", "p95"]
     rows = [
-        [
-            str(row["stretch"]),
-            f"{row['good']} of {row['requests']}",
-            seconds(row["p50"]),
-            seconds(row["p95"]),
-            "no latency SLO was set" if goal is None else percent(row["within_slo"]),
-        ]
+        [str(row["stretch"]), f"{row['good']} of {row['requests']}", seconds(row["p50"]), seconds(row["p95"])]
         for row in summary["timeline"]["attainment"]
     ]
-    head = ["requests sent", "good images", "p50", "p95", share]
+    if goal is not None:
+        head.append(f"within {goal:g} s")
+        rows = [
+            [*cells, percent(row["within_slo"])]
+            for cells, row in zip(rows, summary["timeline"]["attainment"], strict=True)
+        ]
     return f"<h2>Before, while and after it scaled</h2>{table(head, rows)}"
 
 

@@ -19,7 +19,7 @@ def told(summary: Mapping[str, Any], folder: Path) -> list[str]:
         f"Replicas     most running {_or_unknown(summary['replicas']['max_running'], '{}')}, "
         f"nodes {_or_unknown(summary['nodes']['max'], '{}')}",
         f"Scaling      decided after {seconds(heads['burst_to_decided_s'])}, first image of a new replica after "
-        f"{seconds(heads['burst_to_first_new_image_s'])}, drained {seconds(heads['drain_s'])} after the last answer",
+        f"{seconds(heads['burst_to_first_new_image_s'])}, drain time {seconds(heads['drain_s'])}",
         *(_felt(row) for row in summary["timeline"]["attainment"] if row["requests"]),
         f"Dominant     {summary['timeline']['dominant_phase'] or 'unknown'}",
         f"Waste        {seconds(waste['idle_replica_s'])} idle replica time after the last answer",

@@ -74,15 +74,22 @@ def _belongs(node: RayNode) -> dict[str, Any]:
 
 
 def counts(transitions: Iterable[Transition], kind: str, up: str, down: tuple[str, ...]) -> list[tuple[float, int]]:
-    """A step curve (time, how many) of objects that are in state `up` until one of `down`."""
+    """A step curve (time, how many) of objects that are in state `up` until one of `down`.
+
+    What was there before the run counts from the first look on, whatever its own age: that is where the curve begins.
+    """
     alive: set[str] = set()
     curve: list[tuple[float, int]] = []
-    for change in sorted((t for t in transitions if t.kind == kind), key=lambda t: t.time):
+    mine = [(t.observed if t.detail.get("baseline") else t.time, t) for t in transitions if t.kind == kind]
+    for time, change in sorted(mine, key=lambda each: each[0]):
         before = len(alive)
         if change.what == up:
             alive.add(change.name)
-        elif change.what in down or (up != change.what and kind == "replica"):
+        elif change.what in down or kind == "replica":
             alive.discard(change.name)
-        if len(alive) != before:
-            curve.append((change.time, len(alive)))
+        if len(alive) == before:
+            continue
+        if curve and curve[-1][0] == time:
+            curve.pop()
+        curve.append((time, len(alive)))
     return curve

@@ -199,3 +199,12 @@ def test_a_ray_node_without_its_pods_name_is_joined_by_address() -> None:
 def test_replica_counts_follow_the_states() -> None:
     story = [*baseline(), *cold_node(), change("replica", "new", "STOPPING", BURST + 900)]
     assert [count for _, count in counts(story, "replica", "RUNNING", ("gone", "STOPPING"))] == [1, 2, 1]
+
+
+def test_what_was_there_before_is_the_first_level_whatever_its_age() -> None:
+    story = [
+        Transition("ray_node", name, "alive", BURST, at, "ray", {"baseline": True})
+        for name, at in (("head", BURST - 900), ("n0", BURST - 300))
+    ]
+    story.append(change("ray_node", "n1", "alive", BURST + 50))
+    assert counts(story, "ray_node", "alive", ("gone",)) == [(BURST, 2), (BURST + 50, 3)]
