@@ -28,10 +28,10 @@ def fake() -> Iterator[HttpService]:
         yield serving
 
 
-def start(fake: HttpService, folder: Path, *words: str) -> "subprocess.Popen[str]":
+def start(url: str, folder: Path, *words: str) -> "subprocess.Popen[str]":
     prompts = folder / "prompts.txt"
     prompts.write_text("a red circle\na blue star\n", encoding="utf-8")
-    command = [sys.executable, "-m", "sdctl", "loadtest", "--target", fake.url, "--prompts", str(prompts)]
+    command = [sys.executable, "-m", "sdctl", "loadtest", "--target", url, "--prompts", str(prompts)]
     environment = {**os.environ, "XDG_STATE_HOME": str(folder / "state")}
     return subprocess.Popen(
         [*command, "-o", str(folder / "out"), *words],
@@ -65,7 +65,7 @@ def test_every_way_a_request_can_end_is_counted_once(fake: HttpService, tmp_path
         Reply(200, b"not an image", {"Content-Type": "image/png"}),
     ]
     words = ("--rate", "20/s", "--arrivals", "constant", "--run-time", "2s", "--json", "--slo", "errors<1%")
-    code, out, err = ended(start(fake, tmp_path, *words))
+    code, out, err = ended(start(fake.url, tmp_path, *words))
     summary = json.loads(out)
     assert code == 6, err
     assert summary["error"]["code"] == "slo_missed"
@@ -91,7 +91,7 @@ def test_what_is_in_flight_when_the_generator_is_killed_is_unfinished_not_forgot
 ) -> None:
     gate = threading.Event()
     fake.script += [Reply(200, b"", {}, hold=gate) for _ in range(3)]
-    process = start(fake, tmp_path, "--users", "3", "--run-time", "300s", "--json")
+    process = start(fake.url, tmp_path, "--users", "3", "--run-time", "300s", "--json")
     until(lambda: len(fake.posts) == 3, "three users wait")
     child = next(each for each in psutil.Process(process.pid).children() if "locust" in " ".join(each.cmdline()))
     child.kill()
@@ -104,7 +104,7 @@ def test_what_is_in_flight_when_the_generator_is_killed_is_unfinished_not_forgot
 
 
 def test_ctrl_c_ends_the_run_cleanly_and_still_writes_the_report(fake: HttpService, tmp_path: Path) -> None:
-    process = start(fake, tmp_path, "--users", "2", "--run-time", "300s", "--grace", "20s", "--json")
+    process = start(fake.url, tmp_path, "--users", "2", "--run-time", "300s", "--grace", "20s", "--json")
     until(lambda: len(fake.posts) > 10, "load runs")
     process.send_signal(signal.SIGINT)
     code, out, err = ended(process)
@@ -117,12 +117,32 @@ def test_ctrl_c_ends_the_run_cleanly_and_still_writes_the_report(fake: HttpServi
 
 
 def test_the_load_ends_with_a_parent_that_was_killed(fake: HttpService, tmp_path: Path) -> None:
-    process = start(fake, tmp_path, "--users", "2", "--run-time", "300s")
+    process = start(fake.url, tmp_path, "--users", "2", "--run-time", "300s")
     until(lambda: len(fake.posts) > 5, "load runs")
     children = psutil.Process(process.pid).children(recursive=True)
     process.kill()
     process.communicate(timeout=60)
     until(lambda: not any(alive(child) for child in children), "the generator ends")
+
+
+def test_a_service_that_is_killed_loses_connections_and_no_request(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "loadtests.benchmarks.stub", "--latency", "0.02", "--record", str(tmp_path / "r")]
+    lines = tmp_path / "out" / "requests.jsonl"
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as service:
+        assert service.stdout is not None
+        url = f"http://127.0.0.1:{service.stdout.readline().strip()}"
+        process = start(url, tmp_path, "--users", "3", "--run-time", "300s", "--json")
+        until(lambda: lines.exists() and '"ok"' in lines.read_text(encoding="utf-8"), "images come")
+        service.kill()
+        until(lambda: lines.read_text(encoding="utf-8").count("connection_lost") >= 3, "connections are lost")
+        process.send_signal(signal.SIGINT)
+        code, out, err = ended(process)
+    summary = json.loads(out)
+    assert code == 130, err
+    assert summary["sent"] == sum(summary["outcomes"].values()) == len(lines.read_text(encoding="utf-8").splitlines())
+    assert summary["outcomes"]["ok"] > 0
+    assert summary["outcomes"]["connection_lost"] >= 3
+    assert (tmp_path / "out" / "report.html").exists()
 
 
 def alive(process: psutil.Process) -> bool:
@@ -171,7 +191,7 @@ def test_wrong_input_is_said_before_anything_is_sent(
 def test_a_report_is_drawn_again_and_compared(fake: HttpService, tmp_path: Path, capsys: Any) -> None:
     from sdctl.cli import run
 
-    code, _, err = ended(start(fake, tmp_path, "--rate", "20/s", "--run-time", "1s"))
+    code, _, err = ended(start(fake.url, tmp_path, "--rate", "20/s", "--run-time", "1s"))
     assert code == 0, err
     folder = tmp_path / "out"
     (folder / "report.html").unlink()
