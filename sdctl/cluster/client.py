@@ -145,7 +145,7 @@ class Cluster:
         answer = self._send("GET", url, query, None, "", (self.timeout_s, timeout_s))
         try:
             if answer.status >= 400:
-                raise refusal(answer.status, answer.response.data.decode("utf-8", "replace"), attempt)
+                raise refusal(answer.status, self._text(answer), attempt)
             yield from self._split(answer.response)
         finally:
             answer.response.close()
@@ -197,13 +197,21 @@ class Cluster:
     ) -> str:
         for last in (*[False] * (_TRIES - 1), True):
             answer = self._send(method, path, query or {}, body, content_type, self.timeout_s)
-            text = str(answer.read(), "utf-8", "replace")
+            text = self._text(answer)
             if answer.status < 400:
                 return text
             if last or answer.status not in _RETRIED.get(method, {429}):
                 break
             self.pause(_wait_s(answer.headers.get("Retry-After")))
         raise refusal(answer.status, text, attempt)
+
+    def _text(self, answer: Any) -> str:
+        from urllib3.exceptions import HTTPError
+
+        try:
+            return str(answer.read(), "utf-8", "replace")
+        except (HTTPError, OSError) as error:  # it went away in the middle of its answer
+            raise unreachable(self.host, error) from None
 
     def _send(self, method: str, path: str, query: Query, body: Body | None, content_type: str, timeout: Any) -> Any:
         from kubernetes.client.exceptions import ApiException

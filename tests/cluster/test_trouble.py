@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from urllib3.exceptions import ProtocolError
 
 from sdctl import cli
 from sdctl.cluster.cleanup import cleanup
@@ -12,7 +13,7 @@ from sdctl.cluster.client import Cluster
 from sdctl.cluster.refusals import Expired
 from sdctl.cluster.resources import PODS, RAYSERVICES
 from sdctl.cluster.snapshot import take
-from sdctl.errors import Busy, SdctlError
+from sdctl.errors import Busy, SdctlError, Unreachable
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.operating import NAME, cluster_of, rayservice
 
@@ -20,12 +21,14 @@ pytestmark = pytest.mark.cluster
 
 
 class Answer:
-    """An error of the API server, in the client's shape."""
+    """An error of the API server, in the client's shape; with 200, an answer that breaks off."""
 
     def __init__(self, status: int, headers: dict[str, str]) -> None:
         self.status, self.headers = status, headers
 
     def read(self) -> bytes:
+        if self.status == 200:
+            raise ProtocolError("Connection broken: IncompleteRead(888 bytes read, 3109 more expected)")
         return b'{"kind": "Status", "message": "try again"}'
 
 
@@ -55,7 +58,7 @@ def test_passing_errors_are_waited_out(control_plane: ControlPlane, namespace: s
     assert take(cluster).rayservice is None
 
 
-@pytest.mark.parametrize(("status", "error"), [(429, Busy), (500, SdctlError), (503, Busy)])
+@pytest.mark.parametrize(("status", "error"), [(429, Busy), (500, SdctlError), (503, Busy), (200, Unreachable)])
 def test_lasting_errors_are_told(
     control_plane: ControlPlane, namespace: str, status: int, error: type[SdctlError]
 ) -> None:
