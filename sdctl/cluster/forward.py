@@ -3,7 +3,6 @@
 import base64
 import binascii
 import os
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,7 +13,7 @@ from sdctl.cluster.pods import DASHBOARD, SERVE, Route, ray_clusters
 from sdctl.cluster.resources import RAYSERVICES, SECRETS
 from sdctl.cluster.secrets import TOKEN_KEY, keys_name
 from sdctl.cluster.tunnel import Tunnel
-from sdctl.cluster.tunnel_bind import PORT_IN_USE, bind
+from sdctl.cluster.tunnel_bind import listener
 from sdctl.cluster.tunnel_dial import BACK_OFF, FINAL, Dialer
 from sdctl.errors import InvalidRequest, NotAllowed, SdctlError, TimedOut, Unreachable
 from sdctl.retry import Again, retry
@@ -47,7 +46,7 @@ def forward(cluster: Cluster, namespace: str, name: str, what: str, listen: List
     port, token = PORTS[what]
     route = Route(cluster, namespace, name, port)
     dialer = Dialer(cluster, namespace, route, notify=listen.notify, patience_s=listen.patience_s)
-    with Tunnel(dialer, _listener(listen)) as tunnel:
+    with Tunnel(dialer, listener(listen)) as tunnel:
         _await_pod(route, listen)
         bearer = (what == "serve" and listen.token) or token(cluster, namespace, name)
         endpoint = Endpoint(tunnel.url, {"Authorization": f"Bearer {bearer}"} if bearer else {}, via="tunnel")
@@ -57,16 +56,6 @@ def forward(cluster: Cluster, namespace: str, name: str, what: str, listen: List
         except SdctlError:
             tunnel.check()  # the reason behind all those dropped connections
             raise
-
-
-def _listener(listen: Listen) -> socket.socket:
-    try:
-        return bind(listen.address, listen.port)
-    except InvalidRequest as error:
-        if error.code != PORT_IN_USE or not listen.or_free:
-            raise
-        listen.notify(f"{error.message} Taking a free one.")
-        return bind(listen.address, 0)
 
 
 def _await_pod(route: Route, listen: Listen) -> None:

@@ -108,10 +108,10 @@ class Tunnel:
         try:
             link = self._dialer.connect(lambda: not _gone(local))
         except SdctlError as error:
-            reset(local)
-            if isinstance(error, FINAL):
+            if isinstance(error, FINAL):  # told before the client can ask why
                 self.failure = self.failure or error
                 self._close()
+            reset(local)
             return
         self._pumps[next(self._turn) % PUMPS].add(local, link.socket, partial(self._dialer.lost, link.pod))
 

@@ -7,9 +7,21 @@ from ipaddress import ip_address
 import psutil
 
 from sdctl.errors import InvalidRequest
+from sdctl.targets.forwarding import Listen
 
 BACKLOG = 256
 PORT_IN_USE = "port_in_use"
+
+
+def listener(listen: Listen) -> socket.socket:
+    """A listening socket at the place asked for, or at a free port where that is allowed and said."""
+    try:
+        return bind(listen.address, listen.port)
+    except InvalidRequest as error:
+        if error.code != PORT_IN_USE or not listen.or_free:
+            raise
+        listen.notify(f"{error.message} Taking a free one.")
+        return bind(listen.address, 0)
 
 
 def bind(address: str, port: int) -> socket.socket:
@@ -18,15 +30,15 @@ def bind(address: str, port: int) -> socket.socket:
     Raises InvalidRequest for an address that is none, and for a port in use or not allowed, naming who holds it.
     """
     family = _family(address)
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    bound = socket.socket(family, socket.SOCK_STREAM)
     try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections that linger do not hold the port
-        listener.bind((address, port))
-        listener.listen(BACKLOG)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections that linger do not hold the port
+        bound.bind((address, port))
+        bound.listen(BACKLOG)
     except OSError as error:
-        listener.close()
+        bound.close()
         raise _refused(address, port, error) from None
-    return listener
+    return bound
 
 
 def _family(address: str) -> socket.AddressFamily:

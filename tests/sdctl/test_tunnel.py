@@ -13,10 +13,10 @@ import pytest
 
 from sdctl.cluster.pods import PodPort
 from sdctl.cluster.tunnel import Tunnel
-from sdctl.cluster.tunnel_bind import bind
+from sdctl.cluster.tunnel_bind import bind, listener
 from sdctl.cluster.tunnel_dial import Link
 from sdctl.errors import InvalidRequest, NotAllowed, SdctlError, Unreachable
-from sdctl.targets.forwarding import LOOPBACK
+from sdctl.targets.forwarding import LOOPBACK, Listen
 from tests.fakes.websocket_peer import BINARY, CLOSE, PING, PONG, Peer, frame
 
 pytestmark = pytest.mark.wire
@@ -178,7 +178,7 @@ def test_pings_are_answered(tunnel: Tunnel, dialer: Dialer) -> None:
 
 def test_a_connection_that_finds_no_pod_is_reset_and_the_next_one_may(tunnel: Tunnel, dialer: Dialer) -> None:
     dialer.error = Unreachable("No pod runs.")
-    with connect(tunnel) as client, pytest.raises(ConnectionResetError):
+    with pytest.raises(ConnectionResetError), connect(tunnel) as client:
         read_to_end(client)
     dialer.error = None
     with connect(tunnel) as client:
@@ -190,7 +190,7 @@ def test_a_connection_that_finds_no_pod_is_reset_and_the_next_one_may(tunnel: Tu
 
 def test_a_refusal_stops_the_tunnel_and_says_why(tunnel: Tunnel, dialer: Dialer) -> None:
     dialer.error = NotAllowed("You may not get pods/portforward.")
-    with connect(tunnel) as client, pytest.raises(ConnectionResetError):
+    with pytest.raises(ConnectionResetError), connect(tunnel) as client:
         read_to_end(client)
     with pytest.raises(NotAllowed, match="portforward"):
         tunnel.check()
@@ -209,11 +209,15 @@ def test_leaving_resets_what_is_open_and_frees_the_port(dialer: Dialer) -> None:
         assert again.getsockname()[1] == tunnel.port
 
 
-def test_a_port_in_use_is_named_with_its_holder() -> None:
+def test_a_port_in_use_is_named_with_its_holder_or_replaced_by_a_free_one() -> None:
+    told: list[str] = []
     with bind(LOOPBACK, 0) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(InvalidRequest, match=f"Port {port} .* in use, by .*pid"):
-            bind(LOOPBACK, port)
+            listener(Listen(port=port))
+        with listener(Listen(port=port, or_free=True, notify=told.append)) as other:
+            assert other.getsockname()[1] != port
+    assert told[0].endswith("Taking a free one.")
 
 
 def test_it_listens_on_loopback_and_takes_only_addresses(tunnel: Tunnel) -> None:
