@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from sdctl.output import Output
 from sdctl.targets.base import (
     DeploySpec,
     Endpoint,
@@ -123,10 +124,11 @@ class KubernetesTarget:
         return replace(seen, details={**seen.details, "changes": self._changes or ["nothing changed"]})
 
     def endpoint(self) -> AbstractContextManager[Endpoint]:
-        """The service through the API server's port-forward."""
+        """The service through the API server's port-forward; waiting and reconnecting are told on stderr."""
         from sdctl.cluster.forward import serve_endpoint
 
-        return serve_endpoint(self.cluster, self.cluster.namespace, self.cluster.name, Listen(token=self._token()))
+        listen = Listen(token=self._token(), notify=Output().info)
+        return serve_endpoint(self.cluster, self.cluster.namespace, self.cluster.name, listen)
 
     def dashboard(self) -> AbstractContextManager[Endpoint]:
         """Ray's dashboard through the API server's port-forward."""
