@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from sdctl.errors import SdctlError
 from sdctl.output import Output
 from sdctl.targets.base import (
     DeploySpec,
@@ -161,9 +162,13 @@ class KubernetesTarget:
 
     def doctor(self) -> Iterator[Finding]:
         """What the cluster, and this user's rights on it, need and lack."""
-        from sdctl.cluster.doctor import doctor
+        from sdctl.cluster.doctor import doctor, extras
 
-        return doctor(self.cluster, self.cluster.namespace, self.cluster.name)
+        try:
+            cluster = self.cluster
+        except SdctlError as error:
+            return iter((*extras(), Finding("fail", "kubeconfig", error.message, error.hint)))
+        return doctor(cluster, cluster.namespace, cluster.name)
 
     def evidence(self) -> Iterator[tuple[str, str]]:
         """Objects, events and the operator's log."""

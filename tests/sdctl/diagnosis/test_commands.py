@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -53,6 +54,11 @@ def test_doctor_exits_with_1_when_a_check_fails(fake: Fake, capsys: pytest.Captu
     document: Any = json.loads(capsys.readouterr().out)
     assert document["ok"] is False
     assert [each["level"] for each in document["findings"]] == ["ok", "unknown", "fail"]
+
+
+def test_doctor_without_a_kubeconfig_says_how_to_get_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["doctor", "--target", "kubernetes", "--kubeconfig", str(tmp_path / "none")]) == 1
+    assert "fail     kubeconfig: There is no kubeconfig" in capsys.readouterr().out
 
 
 def test_cleanup_tells_what_stays_and_why(fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
