@@ -8,7 +8,7 @@ from sdctl.cluster.client import Cluster, Query
 from sdctl.cluster.deploy_plan import Plan
 from sdctl.cluster.refusals import Conflict, Conflicts
 from sdctl.cluster.resources import FIELD_MANAGER, MANAGED_BY, NAMESPACES, resource_of
-from sdctl.errors import InvalidRequest, NotAllowed, NotFound
+from sdctl.errors import NotAllowed, NotFound
 from sdctl.manifest import Object
 from sdctl.manifest.text import masked, to_yaml
 
@@ -152,13 +152,3 @@ def _readable(document: Object) -> Object:
     kept = {key: value for key, value in document.items() if key != "status"}
     kept["metadata"] = {key: value for key, value in document["metadata"].items() if key not in _SERVERS}
     return kept
-
-
-def refuse_namespace_objects(plan: Plan) -> None:
-    """Raise InvalidRequest for objects of a manifest that lie in another namespace than its RayService."""
-    for document in plan.objects:
-        if document["metadata"].get("namespace") != plan.namespace:
-            raise InvalidRequest(
-                f"{document['kind']} {document['metadata'].get('name')} is in another namespace than the RayService.",
-                hint="Apply it with kubectl.",
-            )

@@ -7,7 +7,7 @@ from sdctl import manifest as manifests
 from sdctl.cluster import code, secrets
 from sdctl.cluster.client import DEFAULT_NAMESPACE
 from sdctl.cluster.ingress import dashboard_ingress
-from sdctl.cluster.resources import labels
+from sdctl.cluster.resources import labels, resource_of
 from sdctl.errors import InvalidRequest
 from sdctl.manifest import Manifest, Object, groups, head
 from sdctl.manifest.change import changed, is_ours
@@ -95,7 +95,12 @@ def _label(rayservice: Object, name: str) -> None:
 def _placed(whole: Plan) -> Plan:
     for document in (*whole.secrets, *whole.objects, whole.rayservice):
         metadata = document.setdefault("metadata", {})
-        metadata.setdefault("namespace", whole.namespace)
+        if not resource_of(document).namespaced or metadata.setdefault("namespace", whole.namespace) != whole.namespace:
+            raise InvalidRequest(
+                f"{document.get('kind')} {metadata.get('name')} does not lie in the RayService's namespace "
+                f"({whole.namespace}); `sdctl cleanup` could not remove it again.",
+                hint="Apply it with kubectl and keep it out of the file.",
+            )
         metadata["labels"] = {**(metadata.get("labels") or {}), **labels(whole.name)}
     return whole
 

@@ -8,7 +8,8 @@ from sdctl import service
 from sdctl.cluster import secrets
 from sdctl.cluster.client import Cluster
 from sdctl.cluster.forward import serve_endpoint
-from sdctl.errors import NotAllowed, NotFound, SdctlError, TimedOut, Unreachable
+from sdctl.cluster.pods import SERVE, find
+from sdctl.errors import NotAllowed, NotFound, SdctlError, TimedOut
 from sdctl.retry import Again
 from sdctl.targets.forwarding import Listen
 
@@ -38,6 +39,11 @@ def rotate(cluster: Cluster, *, drop_old: bool, timeout_s: float, clock: Callabl
 
 def _accepted(cluster: Cluster, key: str) -> bool:
     """Whether the service takes the key: an empty request is answered by 400 with a good key, by 401 with a bad one."""
+    try:
+        if not find(cluster, cluster.namespace, cluster.name, SERVE):
+            return True  # no pod: the next one starts with the new key
+    except NotFound:
+        return True  # no RayService: nothing that could refuse it
     listen = Listen(ready_s=ASK_S, patience_s=ASK_S, token=key)
     try:
         with (
@@ -47,9 +53,5 @@ def _accepted(cluster: Cluster, key: str) -> bool:
             return service.exchange(client, "POST", "/imagine", json={}, timeout_s=ASK_S).status not in (401, 403)
     except NotAllowed:
         raise
-    except NotFound:
-        return True  # no RayService: nothing that could refuse it
-    except Unreachable as error:
-        return "No pod" in error.message
     except (Again, SdctlError):
         return False

@@ -94,6 +94,20 @@ def test_namespaces_of_file_and_command_line_must_agree(tmp_path: Path) -> None:
         plan(DeploySpec(manifest=str(file), image="sd:1"), Selection(namespace="other"))
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        "apiVersion: karpenter.sh/v1\nkind: NodePool\nmetadata: {name: gpu}\n",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x, namespace: elsewhere}\n",
+        "apiVersion: keda.sh/v1\nkind: ScaledObject\nmetadata: {name: x}\n",
+    ],
+)
+def test_what_clean_up_could_not_remove_again_is_refused(tmp_path: Path, other: str) -> None:
+    (tmp_path / "both.yaml").write_text(f"{Path(CPU).read_text()}---\n{other}")
+    with pytest.raises(InvalidRequest, match=r"does not (lie in|apply)"):
+        plan(DeploySpec(manifest=str(tmp_path / "both.yaml"), image="sd:1"), HERE)
+
+
 def test_secrets_are_random_and_only_those_that_the_manifest_names() -> None:
     rayservice = plan(DeploySpec(manifest=CPU, image="sd:1"), HERE).rayservice
     first, second = (secrets.wanted(rayservice) for _ in range(2))
