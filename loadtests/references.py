@@ -51,6 +51,7 @@ def document(prompts: Iterable[Prompt]) -> str:
 
 def main(path: Path = FILE) -> None:
     """Draw all built-in prompts and write the file."""
+    torch.set_num_threads(1)  # on a busy machine several threads wait for each other
     path.write_text(document(builtin_prompts()), encoding="utf-8")
     print(f"{path} written")
 
