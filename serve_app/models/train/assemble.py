@@ -11,7 +11,7 @@ from serve_app.models.train.denoiser import Denoiser
 from serve_app.models.train.plan import DEFAULT_SIZE
 
 DEFAULT_STEPS = 10
-DEFAULT_GUIDANCE = 2.5
+DEFAULT_GUIDANCE = 1.8
 
 
 def assemble(autoencoder: AutoencoderKL, denoiser: Denoiser) -> StableDiffusionPipeline:
