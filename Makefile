@@ -38,11 +38,14 @@ fast: setup
 test-cluster: setup
 	$(BIN)/python -m tests.cluster.control_plane
 
-# Everything, as CI does.
+# Everything, as CI does. A failing test is tried once more and the report names it (R): real processes on a machine
+# with other guests do stall, and a second failure in a row is no stall.
+REPORT := -q -raR --reruns 1 --durations=8
+
 test: check test-cluster
-	$(BIN)/pytest -q -n 2 -m "not torch and not ray and not cluster and not soak"
-	$(BIN)/pytest -q -m "(torch or ray) and not cluster and not soak"
-	$(BIN)/pytest -q -m "cluster and not soak"
+	$(BIN)/pytest $(REPORT) -n 2 -m "not torch and not ray and not cluster and not soak"
+	$(BIN)/pytest $(REPORT) -m "(torch or ray) and not cluster and not soak"
+	$(BIN)/pytest $(REPORT) -m "cluster and not soak"
 
 # Renews the README's generated parts and its picture (a real run on this machine).
 docs: setup
