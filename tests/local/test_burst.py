@@ -16,6 +16,7 @@ from tests.local.cli import DEADLINE_S, Sdctl, wait_for
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 MOST = 3
+USERS = "24"  # three times what one replica is to hold at once
 
 
 @dataclass
@@ -69,7 +70,7 @@ def test_the_report_says_what_ray_said(tmp_path: Path) -> None:
     try:
         sdctl.json("deploy", "--gpu-nodes", f"1:{MOST}", "--replicas", f"1:{MOST}", "--port", str(ports.free(1)[0]))
         assert ray.look() == (1, 1)
-        words = ["--users", "8", "--run-time", "10m", "--grace", "120s", "--until-drained", "--slo", "p95<60s"]
+        words = ["--users", USERS, "--run-time", "10m", "--grace", "120s", "--until-drained", "--slo", "p95<60s"]
         with sdctl.start("loadtest", "--local", *words, "--json", "-o", str(out)) as process:
             try:
                 watch(process.poll, ray, out)
