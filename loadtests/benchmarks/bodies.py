@@ -33,12 +33,18 @@ async def serve() -> None:
 
 
 class Reader:
-    """One connection that asks for its bodies one after the other."""
+    """One connection, open to its far end, that asks for its bodies one after the other."""
 
     def __init__(self, port: int, bodies: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port))
+        self.socket.sendall(b"GET /small HTTP/1.1\r\nHost: pod\r\n\r\n")
         self.bodies = bodies
-        self.ask()
+
+    def wait_open(self) -> None:
+        """Take the small answer."""
+        answer = b""
+        while not answer.endswith(b"\r\n\r\nok"):
+            answer += self.socket.recv(1000)
 
     def ask(self) -> None:
         """Send the next request."""
@@ -67,9 +73,12 @@ class Reader:
 def read(port: int, connections: int, bodies: int) -> float:
     """MB/s of `bodies` bodies read on `connections` connections."""
     with selectors.DefaultSelector() as selector:
+        readers = [Reader(port, bodies // connections) for _ in range(connections)]
+        for reader in readers:
+            reader.wait_open()
         start = time.perf_counter()
-        for _ in range(connections):
-            reader = Reader(port, bodies // connections)
+        for reader in readers:
+            reader.ask()
             selector.register(reader.socket, selectors.EVENT_READ, reader)
         while selector.get_map():
             for key, _ in selector.select():

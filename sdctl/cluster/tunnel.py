@@ -1,6 +1,5 @@
 """A port of this machine whose connections end at pods, each through a WebSocket of its own."""
 
-import itertools
 import selectors
 import socket
 import threading
@@ -16,8 +15,6 @@ from sdctl.cluster.tunnel_dial import FINAL, Link
 from sdctl.cluster.tunnel_pipe import reset
 from sdctl.cluster.tunnel_pump import Pump
 from sdctl.errors import SdctlError
-
-PUMPS = 2  # TLS runs outside the interpreter's lock, so two threads move more than one
 
 
 class Connects(Protocol):
@@ -44,8 +41,7 @@ class Tunnel:
         self._wake, self._woken = socket.socketpair()
         self._lock = threading.Lock()  # guards _closing
         self._closing = False
-        self._pumps = [Pump(f"pump-{self.port}-{number}") for number in range(PUMPS)]
-        self._turn = itertools.count()
+        self._pump = Pump(f"pump-{self.port}")
         self._thread = threading.Thread(target=self._accept_all, name=f"accept-{self.port}", daemon=True)
 
     @property
@@ -63,8 +59,7 @@ class Tunnel:
 
     def __enter__(self) -> Self:
         self._listener.setblocking(False)
-        for pump in self._pumps:
-            pump.start()
+        self._pump.start()
         self._thread.start()
         return self
 
@@ -74,8 +69,7 @@ class Tunnel:
         self._close()
         self._thread.join()
         self._dialer.stop()
-        for pump in self._pumps:
-            pump.stop()
+        self._pump.stop()
         self._wake.close()
         self._woken.close()
 
@@ -113,7 +107,7 @@ class Tunnel:
                 self._close()
             reset(local)
             return
-        self._pumps[next(self._turn) % PUMPS].add(local, link.socket, partial(self._dialer.lost, link.pod))
+        self._pump.add(local, link.socket, partial(self._dialer.lost, link.pod))
 
 
 def _gone(local: socket.socket) -> bool:
