@@ -56,7 +56,7 @@ CLASS = {
 
 
 def template(image: str, gpus: int = 0) -> dict[str, Any]:
-    container: dict[str, Any] = {"name": "ray", "image": image}
+    container: dict[str, Any] = {"name": "ray", "image": image, "env": [{"name": "EMPTY", "value": ""}]}
     container["resources"] = {"limits": {"cpu": "1", "memory": "1Gi"} | ({"nvidia.com/gpu": str(gpus)} if gpus else {})}
     return {"spec": {"containers": [container], "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}]}}
 
