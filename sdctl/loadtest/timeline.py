@@ -100,7 +100,9 @@ def build(
     """Derive the timeline of one run; `burst` is when its first request was sent (epoch s), `slo_s` a latency goal."""
     ordered = sorted(transitions, key=lambda change: change.time)
     decisions = _decisions(ordered)
-    names = [t.name for t in ordered if t.kind == "replica" and not t.detail.get("baseline") and t.what != "gone"]
+    replicas = [t for t in ordered if t.kind == "replica" and t.what != "gone"]
+    old = {t.name for t in replicas if t.detail.get("baseline")}
+    names = [t.name for t in replicas if t.name not in old]
     lanes = tuple(
         _lane(name, number, ordered, records, burst, decisions) for number, name in enumerate(dict.fromkeys(names))
     )

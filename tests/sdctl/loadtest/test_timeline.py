@@ -61,6 +61,14 @@ def test_a_cold_node_has_every_phase_and_the_pull_dominates() -> None:
     assert got.headlines["burst_to_first_new_image_s"] == 410.0
 
 
+def test_an_old_replica_that_is_ended_is_no_newcomer() -> None:
+    end = change("replica", "old", "STOPPING", BURST + 900, node="n0", start_time=BURST - 60)
+    images = [record(1, BURST + 3, replica="old"), record(2, BURST + 410, replica="new")]
+    got = timeline.build([*baseline(), *cold_node(), end], images, burst=BURST)
+    assert [lane.name for lane in got.lanes] == ["new"]
+    assert got.headlines["burst_to_first_new_image_s"] == 410.0
+
+
 def test_a_warm_node_has_no_claim_and_its_phases_are_unknown_not_zero() -> None:
     skipped = {"nodeclaim"}
     story = [t for t in cold_node() if t.kind not in skipped]
