@@ -39,6 +39,8 @@ class Pump:
             self._stopping = True
             self._rouse()
         self._thread.join()
+        self._wake.close()
+        self._woken.close()
 
     def add(self, local: socket.socket, remote: socket.socket, told: Callable[[str], None]) -> None:
         """Serve one more connection, from any thread; it is closed at once when the pump has stopped."""
@@ -70,8 +72,6 @@ class Pump:
         for pipe in self._watched:
             pipe.close(in_order=False)
         self._selector.close()
-        self._wake.close()
-        self._woken.close()
 
     def _on_wake(self, _: int) -> None:
         with contextlib.suppress(BlockingIOError):
