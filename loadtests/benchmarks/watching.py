@@ -96,8 +96,15 @@ def measure(target: Target) -> list[tuple[float, float]]:
     return alternate(lambda: run(watching=False), lambda: run(watching=True))
 
 
+def verdict(costs: list[float]) -> str:
+    """Met or missed; neither where the pairs differ too much to tell the bar from noise."""
+    if len(costs) < 2 or statistics.stdev(costs) / len(costs) ** 0.5 > BAR:
+        return "cannot be told, the pairs differ by more than that: run it on a quiet machine"
+    return "met" if statistics.median(costs) < BAR else "missed"
+
+
 def main() -> None:
-    """Measure and write the section of RESULTS.md; exits with 1 when the bar is missed."""
+    """Measure and write the section of RESULTS.md; exits with 1 unless the bar is met."""
     began = time.monotonic()
     with service() as target:
         pairs = measure(target)
@@ -115,12 +122,11 @@ def main() -> None:
         "",
         *rows,
         "",
-        f"Median cost of watching {middle * 100:+.1f} % ({spread}), at most {BAR * 100:.0f} %: "
-        f"{'met' if middle < BAR else 'missed'}.",
+        f"Median cost of watching {middle * 100:+.1f} % ({spread}), at most {BAR * 100:.0f} %: {verdict(costs)}.",
     ]
     put("What watching costs", "\n".join(text))
     print("\n".join(text))
-    sys.exit(0 if middle < BAR else 1)
+    sys.exit(0 if verdict(costs) == "met" else 1)
 
 
 if __name__ == "__main__":
