@@ -88,7 +88,7 @@ class Requests:
         try:
             self._exchange(prompt, record)
         finally:  # also when the greenlet is killed at stop: the request then stays `unfinished`
-            record["done"] = now()
+            record.setdefault("done", now())
             self._emit(record)
         return record
 
@@ -106,6 +106,7 @@ class Requests:
                 response = self._http.post(self._path, body=body, headers=headers)
                 record["first_byte"] = now()
                 content = bytes(response.read())
+            record["done"] = now()  # looking at the picture is our time, not the service's
             self._judge(prompt, record, response, content)
         except gevent.Timeout:
             record["outcome"] = "timed_out"

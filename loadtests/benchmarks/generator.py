@@ -136,7 +136,7 @@ def apache_bench(url: str) -> str:
     with tempfile.NamedTemporaryFile("w", suffix=".json") as body:
         body.write('{"prompt": "a red circle"}')
         body.flush()
-        command = [program, "-q", "-k", "-n", "3000", "-c", "8", "-p", body.name, "-T", "application/json"]
+        command = [program, "-q", "-n", "3000", "-c", "8", "-p", body.name, "-T", "application/json"]
         done = subprocess.run([*command, f"{url}/imagine"], capture_output=True, text=True, check=False)
     line = next((line for line in done.stdout.splitlines() if line.startswith("Requests per second")), "no answer")
     return f"ApacheBench, 8 connections: {' '.join(line.split()[:4])}."

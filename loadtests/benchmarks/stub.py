@@ -58,6 +58,8 @@ class Stub:
                 await writer.drain()
                 if head.startswith(b"post"):
                     self.measured.append(time.perf_counter() - started)
+                if b" http/1.0\r\n" in head:  # ApacheBench waits for the end of the connection
+                    break
         writer.close()
 
 
