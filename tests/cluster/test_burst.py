@@ -20,7 +20,8 @@ CLOUD = {"pod_created", "claim_created", "launched", "registered", "gpu_usable",
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]  # one may be half-way
 
 
 def start(control_plane: ControlPlane, namespace: str, folder: Path) -> "subprocess.Popen[str]":
