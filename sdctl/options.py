@@ -1,50 +1,83 @@
 """Every option that more than one command takes, declared once."""
 
-from typing import Annotated
+import copy
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
 
 from sdctl.errors import InvalidRequest
 from sdctl.targets.base import Selection
 
-TargetOption = Annotated[
-    str, typer.Option("--target", metavar="local|kubernetes|URL", envvar="SDCTL_TARGET", help="Where the service runs.")
-]
-LocalOption = Annotated[bool, typer.Option("--local", help="Short for --target local.")]
-NameOption = Annotated[str, typer.Option("--name", help="The service's name.")]
-NamespaceOption = Annotated[str, typer.Option("--namespace", "-n", help="Kubernetes namespace.")]
-NamespaceLongOption = Annotated[str, typer.Option("--namespace", help="Kubernetes namespace.")]
-ContextOption = Annotated[str, typer.Option("--context", help="kubeconfig context.")]
-KubeconfigOption = Annotated[str, typer.Option("--kubeconfig", help="kubeconfig file.")]
-TokenFileOption = Annotated[str, typer.Option("--token-file", help="File with the service's key (or SDCTL_TOKEN).")]
-CaFileOption = Annotated[str, typer.Option("--ca-file", help="Certificate authorities for https targets (PEM).")]
+PANEL = "Target"
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, errors included.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
+TARGET_OPTIONS: dict[str, typer.models.OptionInfo] = {
+    "target": typer.Option(
+        "--target",
+        metavar="local|kubernetes|URL",
+        envvar="SDCTL_TARGET",
+        help="Where the service runs.",
+        rich_help_panel=PANEL,
+    ),
+    "local": typer.Option("--local", help="Short for --target local.", rich_help_panel=PANEL),
+    "name": typer.Option("--name", help="The service's name.", rich_help_panel=PANEL),
+    "namespace": typer.Option("--namespace", help="Kubernetes namespace.", rich_help_panel=PANEL),
+    "context": typer.Option("--context", help="kubeconfig context.", rich_help_panel=PANEL),
+    "kubeconfig": typer.Option("--kubeconfig", help="kubeconfig file.", rich_help_panel=PANEL),
+    "token_file": typer.Option(
+        "--token-file", help="File with the service's key (or SDCTL_TOKEN).", rich_help_panel=PANEL
+    ),
+    "ca_file": typer.Option(
+        "--ca-file", help="Certificate authorities for https targets (PEM).", rich_help_panel=PANEL
+    ),
+}
+EVERYWHERE = ("target", "local", "name", "namespace", "context", "kubeconfig")
 
-def selection(
-    target: str,
-    local: bool,
-    *,
-    name: str = "",
-    namespace: str = "",
-    context: str = "",
-    kubeconfig: str = "",
-    token_file: str = "",
-    ca_file: str = "",
-) -> Selection:
+
+def on_target(
+    *more: str, but: tuple[str, ...] = (), default: str = "", short_namespace: bool = True
+) -> Callable[[Callable[..., int | None]], Callable[..., int | None]]:
+    """Give a command the options that name a target, after its own; it takes them as one `Selection`, its first."""
+    names = [name for name in (*EVERYWHERE, *more) if name not in but]
+
+    def decorate(command: Callable[..., int | None]) -> Callable[..., int | None]:
+        @functools.wraps(command)
+        def run(**given: Any) -> int | None:
+            chosen = _selection(**{name: given.pop(name) for name in names})
+            return command(chosen, **given)
+
+        own = list(inspect.signature(command).parameters.values())[1:]
+        parameters = [*own[:-1], *(_parameter(name, default, short_namespace) for name in names), own[-1]]
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return run
+
+    return decorate
+
+
+def _parameter(name: str, default: str, short_namespace: bool) -> inspect.Parameter:
+    """One of the target's options as Typer reads it."""
+    option = copy.copy(TARGET_OPTIONS[name])
+    if name == "namespace" and short_namespace:
+        option.param_decls = ("-n",)
+    flag = name == "local"
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        default=False if flag else default if name == "target" else "",
+        annotation=Annotated[bool, option] if flag else Annotated[str, option],
+    )
+
+
+def _selection(target: str, local: bool = False, **rest: str) -> Selection:
     """The target options of one command line; raises InvalidRequest when they contradict each other."""
     if local and target not in ("", "local"):
         raise InvalidRequest(f"--local and --target {target} name two targets.", hint="Give one of them.")
-    return Selection(
-        target="local" if local else target,
-        name=name,
-        namespace=namespace,
-        context=context,
-        kubeconfig=kubeconfig,
-        token_file=token_file,
-        ca_file=ca_file,
-    )
+    return Selection(target="local" if local else target, **rest)
 
 
 def size(text: str) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -10,45 +11,38 @@ import typer
 from sdctl import show
 from sdctl.errors import Interrupted, InvalidRequest, TimedOut
 from sdctl.options import (
-    ContextOption,
     JsonOption,
-    KubeconfigOption,
-    LocalOption,
-    NameOption,
-    NamespaceOption,
-    TargetOption,
     YesOption,
     duration,
-    selection,
+    on_target,
 )
 from sdctl.output import Output
-from sdctl.targets.base import HasNamespace, Leftover, Target
+from sdctl.targets.base import HasNamespace, Leftover, Selection, Target
 from sdctl.targets.select import select
 
 KeepNamespaceOption = Annotated[bool, typer.Option("--keep-namespace", help="Leave the namespace that deploy made.")]
 TimeoutOption = Annotated[str, typer.Option("--timeout", metavar="DURATION", help="Longest wait for all to be gone.")]
 
+MOST_LINES = 5  # of one kind; a local Ray has some twenty processes
 
+
+@on_target()
 def command(
-    target: TargetOption = "",
-    local: LocalOption = False,
+    where: Selection,
     yes: YesOption = False,
     timeout: TimeoutOption = "20m",
     keep_namespace: KeepNamespaceOption = False,
-    name: NameOption = "",
-    namespace: NamespaceOption = "",
-    context: ContextOption = "",
-    kubeconfig: KubeconfigOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Remove what sdctl deployed, wait, and prove that nothing is left."""
-    chosen = select(selection(target, local, name=name, namespace=namespace, context=context, kubeconfig=kubeconfig))
+    chosen = select(where)
     output = Output(as_json=as_json)
-    if not yes and chosen.name != "local":
-        _ask(chosen)
     if isinstance(chosen, HasNamespace):
         chosen.keep_namespace = keep_namespace
-    result = remove(chosen, output, timeout_s=duration(timeout, "--timeout"))
+    found = chosen.cleanup()  # begins with the first look at it, but a target that cannot be cleaned refuses at once
+    if not yes and chosen.name != "local":
+        _ask(chosen)
+    result = remove(found, output, timeout_s=duration(timeout, "--timeout"))
     output.result({"target": chosen.name, **result.to_json()}, lambda: "\n".join(_summary(chosen, result)))
 
 
@@ -73,21 +67,32 @@ def _ask(target: Target) -> None:
         raise Interrupted("Nothing was removed.")
 
 
-def remove(target: Target, output: Output, *, timeout_s: float) -> Result:
+def remove(stages: Iterable[tuple[Leftover, ...]], output: Output, *, timeout_s: float) -> Result:
     """Remove everything and give what was there; raises TimedOut naming what is left."""
     seen: dict[tuple[str, str], Leftover] = {}
     deadline = time.monotonic() + timeout_s
-    for found in target.cleanup():
+    for found in stages:
         left = [leftover for leftover in found if not leftover.stays]
-        for leftover in found:
-            if seen.get((leftover.kind, leftover.name)) != leftover:
-                output.info(f"{'staying' if leftover.stays else 'removing'} {show.leftover_line(leftover)}")
-            seen[leftover.kind, leftover.name] = leftover
+        news = [leftover for leftover in found if seen.get((leftover.kind, leftover.name)) != leftover]
+        for line in _told(news):
+            output.info(line)
+        seen |= {(leftover.kind, leftover.name): leftover for leftover in news}
         if left and time.monotonic() > deadline:
             names = "; ".join(show.leftover_line(each) for each in left)
             raise TimedOut(f"Not removed within {timeout_s:.0f} s: {names}.", hint="Run `sdctl cleanup` again.")
     removed, stays = (tuple(each for each in seen.values() if each.stays is kept) for kept in (False, True))
     return Result(removed, stays)
+
+
+def _told(news: list[Leftover]) -> Iterator[str]:
+    """A line for each, or one for many of a kind."""
+    for kind in dict.fromkeys((each.stays, each.kind) for each in news):
+        them = [each for each in news if (each.stays, each.kind) == kind]
+        verb = "staying" if kind[0] else "removing"
+        if len(them) > MOST_LINES:
+            yield f"{verb} {len(them)} {_plural(kind[1], len(them))}"
+        else:
+            yield from (f"{verb} {show.leftover_line(each)}" for each in them)
 
 
 def _summary(target: Target, result: Result) -> list[str]:

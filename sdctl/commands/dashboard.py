@@ -8,35 +8,25 @@ import typer
 
 from sdctl.commands.forward import PortOption, hold, open_forward, plan
 from sdctl.options import (
-    ContextOption,
     JsonOption,
-    KubeconfigOption,
-    LocalOption,
-    NameOption,
-    NamespaceOption,
-    TargetOption,
-    selection,
+    on_target,
 )
 from sdctl.output import Output
-from sdctl.targets.base import Endpoint
+from sdctl.targets.base import Endpoint, Selection
 from sdctl.targets.select import select
 
 NoBrowserOption = Annotated[bool, typer.Option("--no-browser", help="Print the address, open nothing.")]
 
 
+@on_target()
 def command(
-    target: TargetOption = "",
-    local: LocalOption = False,
+    where: Selection,
     no_browser: NoBrowserOption = False,
     local_port: PortOption = None,
-    name: NameOption = "",
-    namespace: NamespaceOption = "",
-    context: ContextOption = "",
-    kubeconfig: KubeconfigOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Open the Ray dashboard and say how to give its token."""
-    chosen = select(selection(target, local, name=name, namespace=namespace, context=context, kubeconfig=kubeconfig))
+    chosen = select(where)
     output = Output(as_json=as_json)
     listen = plan(["dashboard"], local_port or [])["dashboard"]
     with ExitStack() as stack:

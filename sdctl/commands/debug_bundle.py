@@ -8,37 +8,25 @@ import typer
 
 from sdctl import bundle
 from sdctl.options import (
-    ContextOption,
     JsonOption,
-    KubeconfigOption,
-    LocalOption,
-    NameOption,
-    NamespaceOption,
-    TargetOption,
-    TokenFileOption,
-    selection,
+    on_target,
 )
 from sdctl.output import Output
+from sdctl.targets.base import Selection
 from sdctl.targets.select import select
 
 OutputOption = Annotated[str, typer.Option("--output", "-o", help="The archive, a .tar.gz file that is not there yet.")]
 
 
+@on_target("token_file")
 def command(
-    target: TargetOption = "",
-    local: LocalOption = False,
+    where: Selection,
     to: OutputOption = "",
-    name: NameOption = "",
-    namespace: NamespaceOption = "",
-    context: ContextOption = "",
-    kubeconfig: KubeconfigOption = "",
-    token_file: TokenFileOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Write objects, events, logs and versions into one archive, secrets masked; look into it before you send it."""
     output = Output(as_json=as_json)
-    place = {"name": name, "namespace": namespace, "context": context, "kubeconfig": kubeconfig}
-    chosen = select(selection(target, local, **place, token_file=token_file))
+    chosen = select(where)
     path = Path(to or f"sdctl-{chosen.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}.tar.gz")
     output.info(f"Collecting from the target {chosen.name}.")
     names = bundle.write(path, chosen)

@@ -8,19 +8,13 @@ from sdctl import show, state
 from sdctl.errors import Interrupted, InvalidRequest
 from sdctl.manifest.text import to_yaml
 from sdctl.options import (
-    ContextOption,
     JsonOption,
-    KubeconfigOption,
-    LocalOption,
-    NameOption,
-    NamespaceOption,
-    TargetOption,
     bounds,
     duration,
-    selection,
+    on_target,
 )
 from sdctl.output import Output
-from sdctl.targets.base import ApplyOptions, DeploySpec, ReportsStages, ServiceStatus, Target
+from sdctl.targets.base import ApplyOptions, DeploySpec, ReportsStages, Selection, ServiceStatus, Target
 from sdctl.targets.planning import Plans
 from sdctl.targets.select import select
 
@@ -45,9 +39,9 @@ SchemeOption = Annotated[str, typer.Option("--ingress-scheme", metavar="internal
 TimeoutOption = Annotated[str, typer.Option("--timeout", metavar="DURATION", help="Longest wait for the first image.")]
 
 
+@on_target()
 def command(
-    target: TargetOption = "",
-    local: LocalOption = False,
+    where: Selection,
     manifest: ManifestOption = "",
     model: ModelOption = "",
     replicas: ReplicasOption = "",
@@ -64,14 +58,9 @@ def command(
     ingress_scheme: SchemeOption = "internal",
     no_wait: NoWaitOption = False,
     timeout: TimeoutOption = "30m",
-    name: NameOption = "",
-    namespace: NamespaceOption = "",
-    context: ContextOption = "",
-    kubeconfig: KubeconfigOption = "",
     as_json: JsonOption = False,
 ) -> int:
     """Deploy the service and wait until it has made an image."""
-    chosen = selection(target, local, name=name, namespace=namespace, context=context, kubeconfig=kubeconfig)
     spec = DeploySpec(
         manifest=manifest,
         model=model,
@@ -83,7 +72,7 @@ def command(
         apply=ApplyOptions(force_conflicts, recreate, dashboard_ingress, tuple(inbound_cidr or ()), ingress_scheme),
         timeout_s=duration(timeout, "--timeout"),
     )
-    output, found = Output(as_json=as_json), select(chosen)
+    output, found = Output(as_json=as_json), select(where)
     if dry_run or diff:
         return foresee(found, spec, output, dry_run=dry_run)
     deploy(found, spec, output, wait=not no_wait)

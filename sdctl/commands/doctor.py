@@ -3,37 +3,22 @@
 from dataclasses import asdict
 
 from sdctl.options import (
-    CaFileOption,
-    ContextOption,
     JsonOption,
-    KubeconfigOption,
-    LocalOption,
-    NameOption,
-    NamespaceOption,
-    TargetOption,
-    TokenFileOption,
-    selection,
+    on_target,
 )
 from sdctl.output import Output
-from sdctl.targets.base import Finding
+from sdctl.targets.base import Finding, Selection
 from sdctl.targets.select import select
 
 
+@on_target("token_file", "ca_file")
 def command(
-    target: TargetOption = "",
-    local: LocalOption = False,
-    name: NameOption = "",
-    namespace: NamespaceOption = "",
-    context: ContextOption = "",
-    kubeconfig: KubeconfigOption = "",
-    token_file: TokenFileOption = "",
-    ca_file: CaFileOption = "",
+    where: Selection,
     as_json: JsonOption = False,
 ) -> int:
     """Check what the target needs and lacks, each with its fix; exit code 1 when a check fails."""
     output = Output(as_json=as_json)
-    place = {"name": name, "namespace": namespace, "context": context, "kubeconfig": kubeconfig}
-    chosen = select(selection(target, local, **place, token_file=token_file, ca_file=ca_file))
+    chosen = select(where)
     output.info(f"Checking the target {chosen.name}.")
     findings = []
     for finding in chosen.doctor():

@@ -8,18 +8,11 @@ import typer
 
 from sdctl.errors import InvalidRequest
 from sdctl.options import (
-    ContextOption,
     JsonOption,
-    KubeconfigOption,
-    LocalOption,
-    NameOption,
-    NamespaceOption,
-    TargetOption,
-    TokenFileOption,
-    selection,
+    on_target,
 )
 from sdctl.output import Output
-from sdctl.targets.base import Target
+from sdctl.targets.base import Selection, Target
 from sdctl.targets.forwarding import LOOPBACK, Forward, Forwards, Listen
 from sdctl.targets.select import select
 
@@ -40,23 +33,17 @@ CHECK_EVERY_S = 0.5
 WITHOUT_LIMIT_S = float("inf")
 
 
+@on_target("token_file")
 def command(
+    where: Selection,
     what: WhatArgument = None,
-    target: TargetOption = "",
-    local: LocalOption = False,
     local_port: PortOption = None,
     address: AddressOption = LOOPBACK,
-    name: NameOption = "",
-    namespace: NamespaceOption = "",
-    context: ContextOption = "",
-    kubeconfig: KubeconfigOption = "",
-    token_file: TokenFileOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Forward the service and the dashboard to this machine until Ctrl-C."""
     listens = plan(what or ["serve"], local_port or [], address)
-    place = {"name": name, "namespace": namespace, "context": context, "kubeconfig": kubeconfig}
-    chosen = select(selection(target, local, **place, token_file=token_file))
+    chosen = select(where)
     output = Output(as_json=as_json)
     with ExitStack() as stack:
         opened = {each: open_forward(chosen, each, listen, output, stack) for each, listen in listens.items()}

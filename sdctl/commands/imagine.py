@@ -6,12 +6,15 @@ import typer
 
 from sdctl import options
 from sdctl.output import Output
+from sdctl.targets.base import Selection
 
 PROMPTS = typer.Argument(metavar="PROMPT", help="One image each; - reads one prompt a line from stdin.")
 PREVIEWS = "auto|kitty|iterm2|sixel|blocks|none"
 
 
+@options.on_target("token_file", "ca_file", short_namespace=False)
 def command(
+    where: Selection,
     prompts: Annotated[list[str] | None, PROMPTS] = None,
     output: Annotated[
         str, typer.Option("--output", "-o", help="File (.png, .jpg, .webp) or folder; - is stdout.", show_default=False)
@@ -40,14 +43,6 @@ def command(
     dialect: Annotated[
         str, typer.Option("--dialect", metavar="auto|sdctl|openai", help="The API that a URL speaks; auto asks it.")
     ] = "auto",
-    target: options.TargetOption = "",
-    local: options.LocalOption = False,
-    name: options.NameOption = "",
-    namespace: options.NamespaceLongOption = "",
-    context: options.ContextOption = "",
-    kubeconfig: options.KubeconfigOption = "",
-    token_file: options.TokenFileOption = "",
-    ca_file: options.CaFileOption = "",
     as_json: options.JsonOption = False,
 ) -> int:
     """Make images from prompts: save them, preview them, pipe them.
@@ -64,10 +59,6 @@ def command(
         tuple(prompts or ()), count, output, pixels, steps, guidance, negative, seed, model, image_format, replay,
         force=force, metadata=not no_metadata, as_json=as_json,
     )
-    chosen = options.selection(
-        target, local, name=name, namespace=namespace, context=context, kubeconfig=kubeconfig,
-        token_file=token_file, ca_file=ca_file,
-    )
     # fmt: on
     terms = Terms(options.duration(timeout, "--timeout"), dialect, show)
-    return make_images(asked, terms, select(chosen), Output(as_json=as_json))
+    return make_images(asked, terms, select(where), Output(as_json=as_json))

@@ -6,14 +6,9 @@ import typer
 
 from sdctl.errors import InvalidRequest
 from sdctl.options import (
-    ContextOption,
     JsonOption,
-    KubeconfigOption,
-    NameOption,
-    NamespaceOption,
-    TargetOption,
     duration,
-    selection,
+    on_target,
 )
 from sdctl.output import Output
 from sdctl.targets.base import Selection
@@ -25,21 +20,17 @@ DropOption = Annotated[bool, typer.Option("--drop-old", help="rotate: end all ol
 TimeoutOption = Annotated[str, typer.Option("--timeout", metavar="DURATION", help="rotate: longest wait for pods.")]
 
 
+@on_target(but=("local",), default="kubernetes")
 def command(
+    where: Selection,
     action: ActionArgument = "show",
     drop_old: DropOption = False,
     timeout: TimeoutOption = "5m",
-    target: TargetOption = "kubernetes",
-    name: NameOption = "",
-    namespace: NamespaceOption = "",
-    context: ContextOption = "",
-    kubeconfig: KubeconfigOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Show the API keys of a service, or make a new one that pods accept before clients use it."""
     output = Output(as_json=as_json)
-    place = {"name": name, "namespace": namespace, "context": context, "kubeconfig": kubeconfig}
-    keeper = _keeper(selection(target, False, **place))
+    keeper = _keeper(where)
     if action == "rotate":
         made = keeper.rotate_key(drop_old=drop_old, timeout_s=duration(timeout, "--timeout"))
         others = "Older keys ended." if drop_old else "Older keys stay valid until `sdctl keys rotate --drop-old`."

@@ -10,20 +10,9 @@ from sdctl.errors import Interrupted, InvalidRequest, SdctlError, SloMissed
 from sdctl.loadtest import comparison, cost, mix, plan, records, results
 from sdctl.loadtest.run import LoadTest, Settings
 from sdctl.loadtest.told import told
-from sdctl.options import (
-    CaFileOption,
-    ContextOption,
-    JsonOption,
-    KubeconfigOption,
-    LocalOption,
-    NameOption,
-    NamespaceOption,
-    TargetOption,
-    TokenFileOption,
-    duration,
-    selection,
-)
+from sdctl.options import JsonOption, duration, on_target
 from sdctl.output import Output
+from sdctl.targets.base import Selection
 from sdctl.targets.select import select
 
 Users = Annotated[int, typer.Option("--users", "-u", help="Users at once (closed loop).")]
@@ -49,7 +38,9 @@ Report = Annotated[str, typer.Option("--report", metavar="DIR", help="Draw a run
 Compare = Annotated[str, typer.Option("--compare", metavar="DIR", help="Set another run beside this one.")]
 
 
+@on_target("token_file", "ca_file")
 def command(
+    where: Selection,
     users: Users = 10,
     spawn_rate: SpawnRate = None,
     run_time: RunTime = "2m",
@@ -69,14 +60,6 @@ def command(
     output: Folder = "",
     report: Report = "",
     compare: Compare = "",
-    target: TargetOption = "",
-    local: LocalOption = False,
-    name: NameOption = "",
-    namespace: NamespaceOption = "",
-    context: ContextOption = "",
-    kubeconfig: KubeconfigOption = "",
-    token_file: TokenFileOption = "",
-    ca_file: CaFileOption = "",
     as_json: JsonOption = False,
 ) -> int:
     """Run a burst of users; show what it did to replicas and nodes, and write a report."""
@@ -115,18 +98,7 @@ def command(
         ),
         other=other,
     )
-    chosen = select(
-        selection(
-            target,
-            local,
-            name=name,
-            namespace=namespace,
-            context=context,
-            kubeconfig=kubeconfig,
-            token_file=token_file,
-            ca_file=ca_file,
-        )
-    )
+    chosen = select(where)
     shown.info(f"Load on {chosen.name}: {load.describe()}")
     summary = LoadTest(chosen, settings, shown).run()
     return _show(summary, settings.folder, other, shown)

@@ -4,32 +4,25 @@ from sdctl import show
 from sdctl.commands.deploy import NoWaitOption, TimeoutOption
 from sdctl.commands.suspend import set_suspended
 from sdctl.options import (
-    ContextOption,
     JsonOption,
-    KubeconfigOption,
-    NameOption,
-    NamespaceOption,
-    TargetOption,
     duration,
-    selection,
+    on_target,
 )
 from sdctl.output import Output
+from sdctl.targets.base import Selection
 from sdctl.targets.select import select
 
 
+@on_target(but=("local",), default="kubernetes")
 def command(
-    target: TargetOption = "kubernetes",
+    where: Selection,
     no_wait: NoWaitOption = False,
     timeout: TimeoutOption = "30m",
-    name: NameOption = "",
-    namespace: NamespaceOption = "",
-    context: ContextOption = "",
-    kubeconfig: KubeconfigOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Start a suspended service on Kubernetes again and wait until it has made an image."""
     output = Output(as_json=as_json)
-    chosen = select(selection(target, False, name=name, namespace=namespace, context=context, kubeconfig=kubeconfig))
+    chosen = select(where)
     set_suspended(chosen, False)
     with show.stages(output) as report:
         for steps in () if no_wait else chosen.wait_ready(duration(timeout, "--timeout")):

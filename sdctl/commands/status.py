@@ -9,41 +9,26 @@ import typer
 from sdctl import show
 from sdctl.errors import NotFound
 from sdctl.options import (
-    CaFileOption,
-    ContextOption,
     JsonOption,
-    KubeconfigOption,
-    LocalOption,
-    NameOption,
-    NamespaceOption,
-    TargetOption,
-    TokenFileOption,
-    selection,
+    on_target,
 )
 from sdctl.output import Output
-from sdctl.targets.base import ServiceStatus, Target
+from sdctl.targets.base import Selection, ServiceStatus, Target
 from sdctl.targets.select import select
 
 WatchOption = Annotated[bool, typer.Option("--watch", "-w", help="Go on until Ctrl-C; with --json one line a change.")]
 EVERY_S = 2.0
 
 
+@on_target("token_file", "ca_file")
 def command(
-    target: TargetOption = "",
-    local: LocalOption = False,
+    where: Selection,
     watch: WatchOption = False,
-    name: NameOption = "",
-    namespace: NamespaceOption = "",
-    context: ContextOption = "",
-    kubeconfig: KubeconfigOption = "",
-    token_file: TokenFileOption = "",
-    ca_file: CaFileOption = "",
     as_json: JsonOption = False,
 ) -> int:
     """Show replicas, nodes, the endpoint, and why it is not ready; exit code 3 where there is no service."""
     output = Output(as_json=as_json)
-    place = {"name": name, "namespace": namespace, "context": context, "kubeconfig": kubeconfig}
-    chosen = select(selection(target, local, **place, token_file=token_file, ca_file=ca_file))
+    chosen = select(where)
     if watch:
         return watch_status(chosen, output)
     status = chosen.status()

@@ -2,30 +2,22 @@
 
 from sdctl.errors import InvalidRequest
 from sdctl.options import (
-    ContextOption,
     JsonOption,
-    KubeconfigOption,
-    NameOption,
-    NamespaceOption,
-    TargetOption,
-    selection,
+    on_target,
 )
 from sdctl.output import Output
-from sdctl.targets.base import Target
+from sdctl.targets.base import Selection, Target
 from sdctl.targets.planning import Suspends
 from sdctl.targets.select import select
 
 
+@on_target(but=("local",), default="kubernetes")
 def command(
-    target: TargetOption = "kubernetes",
-    name: NameOption = "",
-    namespace: NamespaceOption = "",
-    context: ContextOption = "",
-    kubeconfig: KubeconfigOption = "",
+    where: Selection,
     as_json: JsonOption = False,
 ) -> None:
     """Stop a service on Kubernetes and its costs; its object, Secrets and settings stay."""
-    chosen = select(selection(target, False, name=name, namespace=namespace, context=context, kubeconfig=kubeconfig))
+    chosen = select(where)
     set_suspended(chosen, True)
     status = chosen.status()
     text = f"{status.name} is {status.state}: its pods end, then its nodes. `sdctl resume` starts it again."
