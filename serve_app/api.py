@@ -4,18 +4,20 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import HTMLResponse, JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serve_app import front
+from serve_app import documents, front, reference
 from serve_app.dialects import imagine, openai
 from serve_app.errors import Refusal, ServiceError, place_of
-from serve_app.schemas import HEADER_REQUEST_ID, ErrorBody, ErrorDetail
+from serve_app.schemas import HEADER_REQUEST_ID, HEADER_TIMEOUT, ErrorBody, ErrorDetail
 from serve_app.service import Service
 
 logger = logging.getLogger("ray.serve")
@@ -34,15 +36,47 @@ def make_api(service: Service) -> FastAPI:
         with suppress(asyncio.CancelledError):
             await watch
 
-    api = FastAPI(title="sdctl", summary="Text to image", version=service.gateway.config.app_version, lifespan=lifespan)
+    config = service.gateway.config
+    api = Api(
+        title="sdctl",
+        summary="Text to image",
+        version=config.app_version,
+        lifespan=lifespan,
+        docs_url=None,  # FastAPI's pages load scripts from a content network
+        redoc_url=None,
+    )
     api.state.service = service
     for dialect in (imagine, openai):
         api.include_router(dialect.router)
     api.add_api_route("/healthz", _health, methods=["GET"], responses={503: {"description": "Not ready"}})
+    api.add_api_route("/docs", _docs, methods=["GET"], include_in_schema=False)
     api.add_exception_handler(ServiceError, _on_service_error)
     api.add_exception_handler(HTTPException, _on_http_error)
     api.add_middleware(Envelope, service=service)
+    if config.cors_origins:
+        api.add_middleware(
+            CORSMiddleware,
+            allow_origins=config.cors_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type", HEADER_TIMEOUT, HEADER_REQUEST_ID],
+            expose_headers=list(documents.PICTURE_HEADERS),
+        )
     return api
+
+
+class Api(FastAPI):
+    """The application, whose document says where a key is needed."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document."""
+        if self.openapi_schema is None and self.state.service.keys:
+            self.openapi_schema = documents.with_keys(super().openapi())
+        return super().openapi()
+
+
+async def _docs(request: Request) -> HTMLResponse:
+    """The document, readable."""
+    return HTMLResponse(reference.page(request.app.openapi()), headers={"Content-Security-Policy": reference.POLICY})
 
 
 async def _health(request: Request) -> JSONResponse:

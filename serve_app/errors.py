@@ -1,7 +1,9 @@
 """What the service answers when it cannot give an image, and why it refuses to start."""
 
 import traceback
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 
@@ -56,3 +58,13 @@ def place_of(error: BaseException) -> str:
 def invalid(message: str, param: str | None = None, code: str = "invalid_value") -> ServiceError:
     """The error for a request that can never work as it stands."""
     return ServiceError(Refusal(400, code, message, param))
+
+
+@contextmanager
+def errors_that_name(fields: Mapping[str, str]) -> Iterator[None]:
+    """Inside the block, a ServiceError about one of our fields names the dialect's field instead."""
+    try:
+        yield
+    except ServiceError as error:
+        refusal = error.refusal
+        raise ServiceError(replace(refusal, param=fields.get(refusal.param or "", refusal.param))) from None

@@ -23,21 +23,32 @@ DEFAULT_TIMEOUT_S = 120.0
 Format = Literal["png", "jpeg", "webp"]
 
 
-class ImageRequest(BaseModel):
-    """One image to make; None means the model's default. Sizes in pixels."""
+class SharedFields(BaseModel):
+    """What every dialect calls by the same name: a field added here appears in each of them."""
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=False)
 
     prompt: str = Field(min_length=1, max_length=MAX_PROMPT_CHARACTERS)
     negative_prompt: str | None = Field(default=None, max_length=MAX_PROMPT_CHARACTERS)
-    width: int | None = Field(default=None, ge=MIN_SIDE, le=MAX_SIDE, multiple_of=SIDE_MULTIPLE)
-    height: int | None = Field(default=None, ge=MIN_SIDE, le=MAX_SIDE, multiple_of=SIDE_MULTIPLE)
-    img_size: int | None = Field(default=None, ge=MIN_SIDE, le=MAX_SIDE, multiple_of=SIDE_MULTIPLE)
     num_inference_steps: int | None = Field(default=None, ge=1, le=MAX_STEPS)
     guidance_scale: float | None = Field(default=None, ge=0, le=MAX_GUIDANCE, allow_inf_nan=False)
-    seed: int | None = Field(default=None, ge=0, le=MAX_SEED)
-    model: str | None = Field(default=None, min_length=1, max_length=300)
-    format: Format | None = None
+    seed: int | None = Field(default=None, ge=0, le=MAX_SEED, description="drawn when absent, always reported")
+    model: str | None = Field(default=None, min_length=1, max_length=300, description="the one that runs, or a 404")
+
+    def shared(self) -> dict[str, Any]:
+        """These fields by name."""
+        return {name: getattr(self, name) for name in SharedFields.model_fields}
+
+
+class ImageRequest(SharedFields):
+    """One image to make, the request behind all dialects; None means the model's default. Sizes in pixels."""
+
+    width: int | None = Field(default=None, ge=MIN_SIDE, le=MAX_SIDE, multiple_of=SIDE_MULTIPLE)
+    height: int | None = Field(default=None, ge=MIN_SIDE, le=MAX_SIDE, multiple_of=SIDE_MULTIPLE)
+    img_size: int | None = Field(
+        default=None, ge=MIN_SIDE, le=MAX_SIDE, multiple_of=SIDE_MULTIPLE, description="width and height in one"
+    )
+    format: Format | None = Field(default=None, description="png unless the Accept header names another")
 
 
 class ErrorDetail(BaseModel):

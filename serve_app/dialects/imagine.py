@@ -3,6 +3,7 @@
 import base64
 
 from fastapi import APIRouter
+from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -23,25 +24,34 @@ from serve_app.schemas import (
 router = APIRouter()
 
 EXAMPLE = {"prompt": "a red star on a blue background", "seed": 7}
+DOWNLOAD = "let a browser save the image instead of showing it"
+
+
+class ImagineQuery(ImageRequest):
+    """What the query of a link may say."""
+
+    download: bool = Field(default=False, description=DOWNLOAD)
 
 
 @router.get(
     "/imagine",
     response_class=Response,
-    responses=documents.IMAGE | documents.ERRORS,
-    openapi_extra=documents.query_parameters(ImageRequest),
+    responses=documents.IMAGE_AND_RECEIPT | documents.ERRORS,
+    openapi_extra=documents.drawing(documents.query_parameters(ImagineQuery, EXAMPLE)),
 )
 async def get_imagine(request: Request) -> Response:
     """An image for a prompt in the query."""
     call = request.app.state.service.open(request)
-    return await _imagine(request, front.query(request, ImageRequest), call)
+    asked = front.query(request, ImagineQuery)
+    response = await _imagine(request, asked, call)
+    return as_download(response) if asked.download else response
 
 
 @router.post(
     "/imagine",
     response_class=Response,
-    responses=documents.IMAGE | documents.BODY_ERRORS,
-    openapi_extra=documents.json_body(ImageRequest, EXAMPLE),
+    responses=documents.IMAGE_AND_RECEIPT | documents.BODY_ERRORS,
+    openapi_extra=documents.drawing(documents.json_body(ImageRequest, EXAMPLE)),
 )
 async def post_imagine(request: Request) -> Response:
     """An image for a prompt in the body, which no proxy's log keeps."""
@@ -57,6 +67,13 @@ async def _imagine(request: Request, asked: ImageRequest, call: Call) -> Respons
 def image_response(picture: Picture) -> Response:
     """The image's bytes and, in headers, what made them."""
     return Response(picture.data, media_type=picture.media_type, headers=picture_headers(picture))
+
+
+def as_download(response: Response) -> Response:
+    """The image as a file to save."""
+    extension = str(response.media_type).rpartition("/")[2]
+    response.headers["Content-Disposition"] = f'attachment; filename="image.{extension}"'
+    return response
 
 
 def picture_headers(picture: Picture) -> dict[str, str]:

@@ -11,25 +11,21 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from serve_app import documents, front
-from serve_app.dialects.imagine import image_response, picture_headers
-from serve_app.errors import Refusal, ServiceError, invalid
+from serve_app.dialects.imagine import DOWNLOAD, as_download, image_response, picture_headers
+from serve_app.errors import Refusal, ServiceError, errors_that_name, invalid
 from serve_app.jobs import Picture
-from serve_app.schemas import Format, ImageRequest
+from serve_app.schemas import Format, ImageRequest, SharedFields
 
 router = APIRouter(prefix="/v1")
 
 EXAMPLE = {"prompt": "a red star on a blue background", "n": 2, "response_format": "b64_json"}
 SIZE = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})")
-SAME_NAMES = ("prompt", "model", "negative_prompt", "num_inference_steps", "guidance_scale", "seed")
+OWN_WORDS = {"width": "size", "height": "size", "format": "output_format"}  # what errors call our fields here
 
 
-class ImagesRequest(BaseModel):
+class ImagesRequest(SharedFields):
     """OpenAI's fields, and the usual names for what it lacks; only values that this service honours."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    prompt: str
-    model: str | None = None
     n: int | None = Field(default=None, ge=1, le=10)
     size: str | None = Field(default=None, description="WIDTHxHEIGHT or auto")
     response_format: Literal["b64_json", "url"] | None = None
@@ -39,10 +35,6 @@ class ImagesRequest(BaseModel):
     background: Literal["auto", "opaque"] | None = None
     moderation: Literal["auto"] | None = None
     stream: Literal[False] | None = None
-    negative_prompt: str | None = None
-    num_inference_steps: int | None = None
-    guidance_scale: float | None = None
-    seed: int | None = Field(default=None, description="of the first image; the others count on from it")
 
 
 class ImageData(BaseModel):
@@ -67,16 +59,20 @@ class ImagesResponse(BaseModel):
 @router.post(
     "/images/generations",
     response_model=ImagesResponse,
-    responses=documents.BODY_ERRORS,
-    openapi_extra=documents.json_body(ImagesRequest, EXAMPLE),
+    responses=documents.BODY_ERRORS | {200: {"headers": documents.HEADERS, "content": documents.IMAGE_BYTES}},
+    openapi_extra=documents.drawing(documents.json_body(ImagesRequest, EXAMPLE)),
 )
 async def generate(request: Request) -> Response:
-    """One to ten images for a prompt."""
+    """One to ten images for a prompt, whose seeds count on from the given one.
+
+    A single image comes as a file when the Accept header asks for `image/*`.
+    """
     service = request.app.state.service
     call = service.open(request)
     asked = await front.json_body(request, ImagesRequest)
     count = asked.n or 1
-    pictures = await service.make(_translated(asked), call, count)
+    with errors_that_name(OWN_WORDS):
+        pictures = await service.make(_translated(asked), call, count)
     if call.accepted_format and count == 1:
         return image_response(pictures[0])
     receipt = pictures[0].receipt
@@ -92,7 +88,7 @@ async def generate(request: Request) -> Response:
 
 def _translated(asked: ImagesRequest) -> ImageRequest:
     """The same wish in the service's own words, checked by the service's own limits."""
-    values = {name: getattr(asked, name) for name in SAME_NAMES} | {"format": asked.output_format}
+    values = asked.shared() | {"format": asked.output_format}
     if asked.size not in (None, "auto"):
         match = SIZE.fullmatch(asked.size or "")
         if match is None:
@@ -116,15 +112,29 @@ def _data(request: Request, picture: Picture, response_format: str | None) -> Im
     return data
 
 
+class LinkQuery(BaseModel):
+    """What the query of a link may say."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    download: bool = Field(default=False, description=DOWNLOAD)
+
+
 @router.get(
-    "/images/kept/{name}", name="kept_image", response_class=Response, responses=documents.IMAGE | documents.GONE
+    "/images/kept/{name}",
+    name="kept_image",
+    response_class=Response,
+    responses=documents.IMAGE | documents.GONE,
+    openapi_extra=documents.query_parameters(LinkQuery),
 )
 async def kept_image(request: Request, name: str) -> Response:
-    """An image by the link that an answer gave; the link is the permission, for ten minutes."""
+    """An image by the link that an answer gave; its signature is the permission, for ten minutes."""
+    asked = front.query(request, LinkQuery)
     picture = request.app.state.service.links.get(name)
     if picture is None:
         raise ServiceError(Refusal(404, "not_found", "There is no such image, or no longer."))
-    return Response(picture.data, media_type=picture.media_type)
+    response = Response(picture.data, media_type=picture.media_type)
+    return as_download(response) if asked.download else response
 
 
 class Model(BaseModel):
@@ -150,7 +160,7 @@ async def list_models(request: Request) -> ModelList:
     return ModelList(data=[_model(request)])
 
 
-@router.get("/models/{model_id:path}", response_model=Model, responses=documents.KEY_ERRORS | documents.GONE)
+@router.get("/models/{model_id:path}", response_model=Model, responses=documents.KEY_ERRORS | documents.MISSING)
 async def get_model(request: Request, model_id: str) -> Model:
     """The model of this name."""
     request.app.state.service.open(request)
