@@ -56,8 +56,9 @@ class ServiceConfig(BaseModel):
     max_in_flight_per_tenant: int | None = Field(default=None, ge=1)
     images_per_minute: int | None = Field(default=None, ge=1, description="per tenant and ingress replica")
     max_dispatched: int = Field(default=96, ge=1, description="of those, how many Serve may hold; shows demand")
-    stall_timeout_s: float = Field(default=300.0, gt=0, description="a step longer than this is a hang")
+    stall_timeout_s: float = Field(default=60.0, gt=0, description="a step longer than this is a hang")
     log_prompts: bool = False
+    cors_origins: tuple[str, ...] = Field(default=(), description="web pages that may call; none unless named here")
     app_version: str = Field(default_factory=_installed_version)
 
     @model_validator(mode="after")
