@@ -123,6 +123,11 @@ class RayApi:
         rows = self._get("/api/v0/nodes?detail=1&limit=1000")
         return tuple(_node(row) for row in rows.get("data", {}).get("result", {}).get("result", []))
 
+    def autoscaler_report(self) -> str:
+        """What `ray status` prints: nodes pending and failed, demand that waits; other words where nothing scales."""
+        found = self._get("/api/cluster_status?format=1").get("data") or {}
+        return str(found.get("clusterStatus") or "")
+
     def log_files(self, node_id: str, pattern: str = "*") -> tuple[str, ...]:
         """Names of the log files on a node that match a glob, below Ray's log folder."""
         found = self._get("/api/v0/logs?" + urlencode({"node_id": node_id, "glob": pattern}))

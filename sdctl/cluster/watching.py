@@ -25,6 +25,7 @@ from sdctl.cluster.objects import (
 from sdctl.cluster.resources import PODS, RAYCLUSTERS, RAYSERVICES
 from sdctl.cluster.snapshot import Snapshot, take
 from sdctl.cluster.snapshot_reader import Reader
+from sdctl.errors import NotAllowed
 from sdctl.loadtest.transitions import Transition
 from sdctl.targets.kubernetes import KubernetesTarget
 
@@ -71,26 +72,32 @@ class KubernetesWatcher:
         self._cluster = cluster
         self._told: set[tuple[str, str, str]] = set()
         self._there: set[tuple[str, str]] = set()
+        self._refused: frozenset[str] = frozenset()
         self._first = True
 
     def poll(self, observed: float) -> list[Transition]:
         """One look; raises SdctlError when the API server cannot be asked."""
         seen = take(self._cluster, self._cluster.namespace, self._cluster.name)
+        if not self._first and seen.forbidden - self._refused:  # an API server that starts refuses for a moment
+            refused = ", ".join(sorted(seen.forbidden - self._refused))
+            raise NotAllowed(f"The API server refuses what it allowed before: {refused}.")
         changes = [
             Transition(kind, who, what, observed, at.timestamp() if at else None, "kubernetes", detail)
             for kind, who, what, at, detail in self._new(seen)
         ]
+        self._told |= {(change.kind, change.name, change.what) for change in changes}  # only once all of it was read
         there = {("pod", name(pod)) for pod in seen.pods} | {("node", name(node)) for node in seen.nodes}
         there |= {("nodeclaim", name(claim)) for claim in seen.nodeclaims}
         there |= {("raycluster", name(cluster)) for cluster in seen.rayclusters}
         changes += [Transition(kind, who, "gone", observed, None, "kubernetes") for kind, who in self._there - there]
-        self._there, self._first = there, False
+        self._there, self._first, self._refused = there, False, seen.forbidden
         return changes
 
     def _new(self, seen: Snapshot) -> Iterator[Moment]:
+        fresh: set[tuple[str, str, str]] = set()
         for kind, who, what, moment, detail in moments(seen):
-            if (kind, who, what) not in self._told:
-                self._told.add((kind, who, what))
+            if (kind, who, what) not in self._told and (kind, who, what) not in fresh:
+                fresh.add((kind, who, what))
                 if (kind, what) == ("nodeclaim", "initialized"):
                     detail = detail | {"shared": self._shared(str(detail["node"]), seen)}
                 yield kind, who, what, moment, {**detail, "baseline": True} if self._first else detail

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sdctl.loadtest.autoscaler import failed_launches
 from sdctl.loadtest.prediction import Prediction, Scaling
 from sdctl.loadtest.records import Record
 from sdctl.loadtest.transitions import Transition
@@ -87,6 +88,9 @@ def _from_cluster(transitions: Sequence[Transition]) -> list[Cause]:
             registered[change.name] = change.time
         if change.kind == "nodeclaim" and change.what in ("initialized", "gone"):
             registered.pop(change.name, None)
+    if refused := failed_launches(transitions):
+        text = f"Ray's autoscaler could not launch a node: {refused[-1][:200]}."
+        found["launch_failed"] = Cause("launch_failed", text, "Read the autoscaler's log: `sdctl logs`.")
     stuck = [name for name, since in registered.items() if last - since > GPU_WAIT_S]
     if stuck:
         text = f"The GPU of {', '.join(stuck)} never registered."

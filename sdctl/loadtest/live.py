@@ -44,6 +44,7 @@ class Live:
     target: int | None = None
     replicas: dict[str, str] = field(default_factory=dict)
     nodes: set[str] = field(default_factory=set)
+    launching: int = 0  # nodes that Ray's autoscaler waits for
     recent: deque[tuple[float, float]] = field(default_factory=deque)  # done, latency of good images
     history: dict[str, deque[float]] = field(default_factory=dict)
     phase: str = "starting"
@@ -79,6 +80,8 @@ class Live:
                     del self.replicas[change.name]
             elif change.kind == "ray_node":
                 (self.nodes.add if change.what == "alive" else self.nodes.discard)(change.name)
+            elif change.kind == "autoscaler":
+                self.launching = int(change.detail["launching"])
             self._follow(change)
 
     def _follow(self, change: Transition) -> None:
@@ -108,6 +111,7 @@ class Live:
             now, {"in flight": self.in_flight, "img/min": per_minute, "p50 s": middle, "running": self.running}
         )
         replicas = f"{self.running} running of {self.target} wanted   nodes {len(self.nodes)}"
+        replicas += f" and {self.launching} launching" if self.launching else ""
         left = "" if self.ends is None else f"{max(0.0, self.ends - now):5.0f} s left"
         return [
             f"{self.phase:<14} {now - self.started:6.0f} s {left:>14}   users {self.users:5.0f}",

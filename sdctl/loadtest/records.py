@@ -1,5 +1,6 @@
 """What became of every request: one record each, counted, and exact figures from the records."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -84,11 +85,12 @@ class Ledger:
         """All requests sent so far."""
         return len(self._open) + len(self.records)
 
-    def close(self) -> None:
-        """Book what the child never ended (it was killed, or its pipe was lost) as unfinished."""
-        for event in self._open.values():
-            self.records.append(from_event({**event, "outcome": "unfinished"}))
+    def close(self) -> list[Record]:
+        """Book what the child never ended (it was killed, or its pipe was lost) as unfinished; gives those."""
+        left = [from_event({**event, "outcome": "unfinished"}) for event in self._open.values()]
+        self.records += left
         self._open.clear()
+        return left
 
 
 def from_event(event: Mapping[str, Any]) -> Record:
@@ -132,6 +134,16 @@ def latency_summary(records: Iterable[Record]) -> dict[str, float | None]:
         "max": values[-1] if values else None,
     }
     return table
+
+
+def outside(records: Iterable[Record]) -> list[float]:
+    """Sorted seconds of good requests that the service's own Server-Timing does not account for: the way, the proxy."""
+    found = []
+    for record in records:
+        own = [float(each) for each in re.findall(r"dur=([\d.]+)", record.timing)]
+        if record.outcome == "ok" and record.done is not None and own:
+            found.append(max(0.0, record.done - record.sent - sum(own) / 1000))
+    return sorted(found)
 
 
 def same(said: str, replica: str) -> bool:

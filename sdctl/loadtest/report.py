@@ -7,6 +7,7 @@ from typing import Any
 
 from sdctl.loadtest import records, sections
 from sdctl.loadtest.charts import Band, Panel, Series, column
+from sdctl.loadtest.clocks import corrected, taken_off
 from sdctl.loadtest.records import Record
 from sdctl.loadtest.summary import GONE
 from sdctl.loadtest.transitions import Transition, counts
@@ -53,6 +54,7 @@ def render(
 
     Every part of it is escaped, and nothing in it refers outside.
     """
+    transitions = corrected(transitions, taken_off(summary["clocks"]))
     begin = float(summary["started"])
     end = max([begin + 1.0, *(r.done for r in every if r.done), *(t.observed for t in transitions)])
     parts = [

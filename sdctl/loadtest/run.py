@@ -15,7 +15,7 @@ from sdctl.loadtest.child import Child
 from sdctl.loadtest.live import Live
 from sdctl.loadtest.plan import Plan, Stage
 from sdctl.loadtest.prediction import Prediction, Scaling, predict, told
-from sdctl.loadtest.probe import Probe, probe
+from sdctl.loadtest.preflight import Facts, ask
 from sdctl.loadtest.records import Ledger, Objective, Record
 from sdctl.loadtest.recovery import drain, grew
 from sdctl.loadtest.results import SAMPLES, Results
@@ -73,7 +73,7 @@ class LoadTest:
         """Send the load, watch, and give the summary; raises SdctlError before anything is sent, never after."""
         with ExitStack() as stack:
             endpoint = stack.enter_context(self._target.endpoint())
-            facts = probe(endpoint)
+            facts = ask(self._target, endpoint)
             self._results = Results(self._settings.folder)
             if facts.busy is not False:
                 seen = "was not idle" if facts.busy else "does not tell whether it is idle"
@@ -149,7 +149,8 @@ class LoadTest:
                 self._show(reader, plan, draw)
             code = child.close()
             reader.join(timeout=10)
-            ledger.close()
+            for record in ledger.close():
+                self._keep(record, ledger)
             if ledger.started is None and self._interrupted:
                 raise Interrupted("Interrupted before any request was sent.")
             if ledger.started is None:
@@ -164,9 +165,13 @@ class LoadTest:
         for event in child.events():
             record = ledger.take(event)
             self._live.in_flight = ledger.in_flight
-            if record is not None and ledger is self._ledger and self._results is not None:
-                self._results.request(record)
-                self._live.record(record, ledger.in_flight)
+            if record is not None:
+                self._keep(record, ledger)
+
+    def _keep(self, record: Record, ledger: Ledger) -> None:
+        if ledger is self._ledger and self._results is not None:  # the warm-up is no part of the result
+            self._results.request(record)
+            self._live.record(record, ledger.in_flight)
 
     @contextmanager
     def _screen(self) -> Iterator[Callable[[], None]]:
@@ -233,7 +238,7 @@ class LoadTest:
         }
 
     def _finish(
-        self, started: float, ended: float, warm: list[Record], facts: Probe, endpoint: Endpoint
+        self, started: float, ended: float, warm: list[Record], facts: Facts, endpoint: Endpoint
     ) -> dict[str, Any]:
         plan = self._settings.plan
         run = Run(
@@ -253,8 +258,9 @@ class LoadTest:
             prices=self._settings.prices,
             notes=self._notes,
             settings=self._settings.told,
-            clock_skew_s=facts.skew_s,
-            tunnel_latency_s=facts.round_trip_s if endpoint.via == "tunnel" else None,
+            clocks=facts.clocks,
+            tunnel_latency_s=facts.tunnel_s,
+            tunnel_compared=facts.compared,
             interrupted=bool(self._interrupted),
         )
         summary = summarise(run)

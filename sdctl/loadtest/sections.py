@@ -119,12 +119,31 @@ def scaling_part(summary: Mapping[str, Any]) -> str:
         lines.append(f"<p>Against fact: {escape(summary['prediction_against_fact'] or '')}.</p>")
     for cause in summary["causes"]:
         lines.append(f"<p><b>{escape(cause['text'])}</b> {escape(cause['hint'])}</p>")
+    lines.append(_autoscaler(summary))
     waste = summary["waste"]
     lines.append(
         f"<p>After the last answer: {seconds(waste['idle_replica_s'])} of idle replica time, "
         f"{seconds(waste['idle_node_s'])} of idle node time.</p>"
     )
     return "<h2>Scaling, predicted and real</h2>" + "".join(lines)
+
+
+def _autoscaler(summary: Mapping[str, Any]) -> str:
+    """What Ray's autoscaler reported: demand without room, nodes on their way, launches that failed."""
+    rows = [
+        [
+            f"{row['after_s']:.1f} s",
+            "; ".join(row["demand"]) or "none",
+            "; ".join(row["pending"]) or "none",
+            "; ".join(row["failures"]) or "none",
+        ]
+        for row in summary.get("autoscaler", ())
+    ]
+    if rows:
+        head = ["after the burst began", "demand that waits", "nodes pending", "recent failures"]
+        return table(head, rows, "What Ray's autoscaler reported")
+    seen = summary["nodes"]["max"] is not None
+    return "<p class=dim>Ray's autoscaler reported no waiting demand and no pending node.</p>" if seen else ""
 
 
 def cost_part(summary: Mapping[str, Any]) -> str:
@@ -167,16 +186,31 @@ def thumbnail(path: Path) -> str:
 
 
 def how_part(summary: Mapping[str, Any]) -> str:
-    """The settings, the clock and the way to the service."""
+    """The settings, the clocks and the way to the service."""
     rows = [[str(key), str(value)] for key, value in summary["settings"].items()]
-    rows += [["clock skew", seconds(summary["clock_skew_s"])], ["reached via", summary["via"] or "directly"]]
+    rows += [[f"clock of the {name.replace('_', ' ')}", _clock(skew)] for name, skew in summary["clocks"].items()]
+    rows.append(["reached via", summary["via"] or "directly"])
     if summary["via"] == "tunnel":
-        rows.append(
-            ["added by the tunnel (a round trip of /healthz, which does no work)", seconds(summary["tunnel_latency_s"])]
-        )
+        how = "against a pod's own address" if summary["tunnel_compared"] else "at most: a whole round trip of /healthz"
+        rows.append([f"added by the tunnel ({how})", milliseconds(summary["tunnel_latency_s"])])
+    outside = " / ".join(milliseconds(summary["outside_service_s"][name]) for name in ("p50", "p95"))
+    rows.append(["of each image's latency outside the service: way, proxy, transfer (p50 / p95)", outside])
     return (
         f"<h2>How it was run</h2><p>{escape(summary['shows'])}</p>{table(['setting', 'value'], rows, 'The settings')}"
     )
+
+
+def _clock(skew: Mapping[str, float] | None) -> str:
+    """What is known of a clock, and what was done about it."""
+    if skew is None:
+        return "unknown"
+    done = "its times were corrected" if skew["applied"] else "no correction needed"
+    return f"{skew['seconds']:+.2f} s against this machine's, ± {skew['plus_minus']:.2f} s: {done}"
+
+
+def milliseconds(value: Any) -> str:
+    """A short time for people; unknown stays unknown."""
+    return "unknown" if value is None else f"{value * 1000:.1f} ms"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], behind: str = "") -> str:

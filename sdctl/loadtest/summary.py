@@ -1,11 +1,12 @@
 """The figures of one run, all computed from its records and transitions; pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sdctl.loadtest import cost, records, timeline
+from sdctl.loadtest import autoscaler, cost, records, timeline
 from sdctl.loadtest.causes import why_not_further
+from sdctl.loadtest.clocks import Skew, corrected
 from sdctl.loadtest.prediction import Prediction, Scaling, compare
 from sdctl.loadtest.records import Objective, Record
 from sdctl.loadtest.transitions import Transition, counts
@@ -33,8 +34,9 @@ class Run:
     prices: Mapping[str, float] = field(default_factory=dict)
     notes: Sequence[str] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
-    clock_skew_s: float | None = None
+    clocks: Mapping[str, Skew | None] = field(default_factory=dict)  # those of clocks.CLOCKS that were asked
     tunnel_latency_s: float | None = None
+    tunnel_compared: bool = False  # with the pod's own address; else it is a whole round trip
     interrupted: bool = False
 
 
@@ -50,6 +52,8 @@ OPEN_SHOWS = (
 
 def summarise(run: Run) -> dict[str, Any]:
     """The document summary.json; unknown figures are null, never 0."""
+    run = replace(run, transitions=corrected(run.transitions, {n: s.applied for n, s in run.clocks.items() if s}))
+    way = records.outside(run.records)
     good = [record for record in run.records if record.outcome == "ok"]
     burst = min((record.sent for record in run.records), default=run.started)
     span = max((record.done for record in run.records if record.done is not None), default=run.load_ended) - burst
@@ -71,7 +75,9 @@ def summarise(run: Run) -> dict[str, Any]:
         "interrupted": run.interrupted,
         "via": run.via,
         "tunnel_latency_s": run.tunnel_latency_s,
-        "clock_skew_s": run.clock_skew_s,
+        "tunnel_compared": run.tunnel_compared,
+        "outside_service_s": {f"p{share * 100:g}": records.quantile(way, share) for share in (0.5, 0.95)},
+        "clocks": {name: skew.to_json() if skew else None for name, skew in run.clocks.items()},
         "sent": len(run.records),
         "warmup": len(run.warmup),
         "outcomes": counted,
@@ -83,6 +89,7 @@ def summarise(run: Run) -> dict[str, Any]:
         "latency_goal_s": goal,
         "replicas": {"max_running": most, "max_target": _max_target(run.transitions)},
         "nodes": {"max": max((n for _, n in counts(run.transitions, "ray_node", "alive", GONE)), default=None)},
+        "autoscaler": autoscaler.said(run.transitions, burst),
         "phases": _phases(lines),
         "timeline": lines.to_json(),
         "waste": _waste(run, running),

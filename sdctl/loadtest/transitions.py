@@ -68,11 +68,6 @@ def node_changes(before: Iterable[RayNode] | None, after: Iterable[RayNode], obs
     return changes + [Transition("ray_node", name, "gone", observed, None, "ray") for name in known - alive.keys()]
 
 
-def _belongs(node: RayNode) -> dict[str, Any]:
-    """What ties a Ray node to its pod: KubeRay's nodes are called by their address."""
-    return {"pod": node.name, "ip": node.ip}
-
-
 def counts(transitions: Iterable[Transition], kind: str, up: str, down: tuple[str, ...]) -> list[tuple[float, int]]:
     """A step curve (time, how many) of objects that are in state `up` until one of `down`.
 

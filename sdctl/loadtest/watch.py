@@ -5,7 +5,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from sdctl.errors import SdctlError
+from sdctl.errors import NotFound, SdctlError
+from sdctl.loadtest.autoscaler import Report, parse, report_changes
 from sdctl.loadtest.prediction import Scaling, scaling_from
 from sdctl.loadtest.room import Group, worker_limit
 from sdctl.loadtest.transitions import Transition, node_changes, serve_changes
@@ -32,18 +33,29 @@ class ServeWatcher:
         self._api = api
         self._deployment: Deployment | None = None
         self._nodes: tuple[RayNode, ...] | None = None
+        self._report: Report | None = None
 
     def poll(self, observed: float) -> list[Transition]:
         """One look at Serve and at the nodes; raises SdctlError when the dashboard cannot be reached."""
-        changes: list[Transition] = []
-        found = generator(self._api.serve())
+        # All are asked before one is compared: what a look told must not be lost because the next one failed.
+        found, nodes = generator(self._api.serve()), self._api.nodes()
+        report = self._asked_autoscaler(found)
+        changes = node_changes(self._nodes, nodes, observed) + report_changes(self._report, report, observed)
+        self._nodes, self._report = nodes, report
         if found is not None:
             changes += serve_changes(self._deployment, found, observed)
             self._deployment = found
-        nodes = self._api.nodes()
-        changes += node_changes(self._nodes, nodes, observed)
-        self._nodes = nodes
         return changes
+
+    def _asked_autoscaler(self, found: Deployment | None) -> Report | None:
+        """Its report while replicas are missing or nodes pending: at other times it has nothing to say."""
+        settled = found is None or found.running >= (found.target or 0)
+        if settled and self._report in (None, Report()):
+            return self._report
+        try:
+            return parse(self._api.autoscaler_report())
+        except NotFound:  # a Ray without this question
+            return None
 
 
 def generator(state: ServeState) -> Deployment | None:

@@ -12,6 +12,8 @@ OURS = "serve_app.app:build"
 GENERATOR = "Generator"
 UPSCALE_DELAY_S, DOWNSCALE_DELAY_S, LOOK_BACK_S = 2, 20, 2
 SHUTDOWN_S = 30
+# Simulated nodes are there to be seen coming and going: a few users are a burst, and what it brought goes soon.
+SIMULATED_ONGOING, SIMULATED_DOWNSCALE_DELAY_S = 2, 10
 
 
 @dataclass(frozen=True)
@@ -84,12 +86,17 @@ def _overlay_scaling(deployment: dict[str, Any], replicas: tuple[int, int] | Non
         min(int(scaling.get("max_replicas", 1)), most),
     )
     deployment.pop("num_replicas", None)
+    delay = SIMULATED_DOWNSCALE_DELAY_S if machine.simulated else DOWNSCALE_DELAY_S
+    if machine.simulated:
+        scaling["target_ongoing_requests"] = min(
+            SIMULATED_ONGOING, scaling.get("target_ongoing_requests", SIMULATED_ONGOING)
+        )
     deployment["autoscaling_config"] = {
         **scaling,
         "min_replicas": low,
         "max_replicas": high,
         "upscale_delay_s": min(UPSCALE_DELAY_S, scaling.get("upscale_delay_s", UPSCALE_DELAY_S)),
-        "downscale_delay_s": min(DOWNSCALE_DELAY_S, scaling.get("downscale_delay_s", DOWNSCALE_DELAY_S)),
+        "downscale_delay_s": min(delay, scaling.get("downscale_delay_s", delay)),
         "metrics_interval_s": 1,  # Serve wants it below the period that it looks back
         "look_back_period_s": min(LOOK_BACK_S, scaling.get("look_back_period_s", LOOK_BACK_S)),
     }

@@ -1,5 +1,6 @@
 """A service on the test cluster that scales with its load: a scripted Ray whose workers are the stand-ins' pods."""
 
+import itertools
 import threading
 import time
 from collections.abc import Mapping
@@ -45,10 +46,13 @@ class ScalingRay(FakeRay):
 
     def __init__(self, platform: Platform, most: int) -> None:
         self.shrink, self.grown = threading.Event(), threading.Event()
+        self._reported = threading.Event()  # a new replica is placed no earlier: so the report has been read
         self._platform, self._most = platform, most
         self._lock = threading.Lock()
         self._ongoing = 0
+        self._turn = itertools.count()
         self._replicas = [("sd#Generator#r0", time.time())]
+        self._homes: dict[str, str] = {}  # replica → UID of its pod: once placed, it stays
         super().__init__()
 
     def service(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Reply:
@@ -63,7 +67,7 @@ class ScalingRay(FakeRay):
             time.sleep(0.05)
             reply = super().service(method, path, headers, body)
             running = [name for name, pod in self._placed() if pod]
-            replica = running[self.images % len(running)] if running else self._replicas[0][0]
+            replica = running[next(self._turn) % len(running)] if running else self._replicas[0][0]
             return Reply(reply.status, reply.body, {**reply.headers, "X-Replica": replica.rpartition("#")[2]})
         finally:
             with self._lock:
@@ -72,11 +76,23 @@ class ScalingRay(FakeRay):
     def dashboard(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Reply:
         """The dashboard's answer; every look at it is also a look of the autoscaler at the load."""
         self._scale()
+        if path.partition("?")[0] == "/api/cluster_status":
+            return json_reply(200, {"result": True, "msg": "", "data": {"clusterStatus": self._report()}})
         if path.partition("?")[0] != "/api/v0/nodes":
             return super().dashboard(method, path, headers, body)
         head = {"node_id": NODE_ID, "state": "ALIVE", "is_head_node": True, "node_ip": "10.244.9.9"}
         rows = [head] + [node_of(pod) for _, pod in self._placed() if pod]
         return json_reply(200, {"result": True, "data": {"result": {"total": len(rows), "result": rows}}})
+
+    def _report(self) -> str:
+        """What `ray status` would print."""
+        waiting = sum(pod is None for _, pod in self._placed())
+        if waiting == self._most - 1:
+            self._reported.set()
+        pending = f" {GROUP}, {waiting} launching" if waiting else " (no pending nodes)"
+        demand = f" {{'GPU': 1.0}}: {waiting}+ pending tasks/actors" if waiting else " (no resource demands)"
+        parts = ("Pending:", pending, "Recent failures:", " (no failures)", "", "Pending Demands:", demand)
+        return "\n".join(("======== Autoscaler status ========", "Node status", "-----", *parts))
 
     def _scale(self) -> None:
         with self._lock:
@@ -90,9 +106,15 @@ class ScalingRay(FakeRay):
     def _placed(self) -> list[tuple[str, Object | None]]:
         """Each replica and the pod that it runs in; None while it has none."""
         pods = self._platform.rays.mirror.list("pods", {"ray.io/node-type": "worker"})
-        up = [pod for pod in pods if pod["status"].get("phase") == "Running" and not gone(pod)]
-        up.sort(key=lambda pod: (pod["metadata"]["creationTimestamp"], int(pod["metadata"]["resourceVersion"])))
-        return [(name, up[place] if place < len(up) else None) for place, (name, _) in enumerate([*self._replicas])]
+        up = {pod["metadata"]["uid"]: pod for pod in pods if pod["status"].get("phase") == "Running" and not gone(pod)}
+        with self._lock:
+            names = [name for name, _ in self._replicas]
+            self._homes = {name: uid for name, uid in self._homes.items() if name in names and uid in up}
+            for name in names:
+                free = [uid for uid in up if uid not in self._homes.values()]
+                if name not in self._homes and free and (name == names[0] or self._reported.is_set()):
+                    self._homes[name] = free[0]
+            return [(name, up.get(self._homes.get(name, ""))) for name in names]
 
     def _deployment(self, config: dict[str, Any], status: str, message: str) -> dict[str, Any]:
         told = super()._deployment(config, status, message)

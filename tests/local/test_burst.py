@@ -1,22 +1,21 @@
 """A burst on simulated GPU nodes: Ray's autoscaler goes 1 → 3 → 1, and the report says what Ray itself said."""
 
 import json
-import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 import pytest
 
 from sdctl.local import ports
+from tests.loads import end_load, lines, made_by
 from tests.local.cli import DEADLINE_S, Sdctl, wait_for
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 MOST = 3
-USERS = "24"  # three times what one replica is to hold at once
+USERS = "6"  # three times what one replica is to hold at once
 
 
 @dataclass
@@ -42,11 +41,6 @@ class Ray:
         return self.seen[-1]
 
 
-def lines(path: Path) -> list[dict[str, Any]]:
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
-    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
-
-
 def level(changes: list[dict[str, Any]], kind: str, up: str) -> list[int]:
     """How many there were, after each change."""
     alive: set[str] = set()
@@ -57,18 +51,11 @@ def level(changes: list[dict[str, Any]], kind: str, up: str) -> list[int]:
     return curve
 
 
-def end_load(parent: int) -> None:
-    """End the load as the end of its plan does, so that no test depends on how fast this machine is."""
-    for child in psutil.Process(parent).children():
-        if "locust" in " ".join(child.cmdline()):
-            child.send_signal(signal.SIGUSR1)
-
-
 def test_the_report_says_what_ray_said(tmp_path: Path) -> None:
     sdctl = Sdctl(tmp_path / "state")
     ray, out = Ray(sdctl), tmp_path / "out"
     try:
-        sdctl.json("deploy", "--gpu-nodes", f"1:{MOST}", "--replicas", f"1:{MOST}", "--port", str(ports.free(1)[0]))
+        sdctl.json("deploy", "--gpu-nodes", f"1:{MOST}", "--port", str(ports.free(1)[0]))
         assert ray.look() == (1, 1)
         words = ["--users", USERS, "--run-time", "10m", "--grace", "120s", "--until-drained", "--slo", "p95<60s"]
         with sdctl.start("loadtest", "--local", *words, "--json", "-o", str(out)) as process:
@@ -91,8 +78,7 @@ def watch(ended: Callable[[], int | None], ray: Ray, out: Path) -> None:
 
     def all_made_one() -> bool:
         assert ended() is None, "the load test ended early"
-        made = {line["replica"] for line in lines(out / "requests.jsonl") if line["outcome"] == "ok"}
-        return ray.look() == (MOST, MOST) and len(made) == MOST
+        return ray.look() == (MOST, MOST) and len(made_by(out)) == MOST
 
     wait_for(all_made_one, "every replica had made a picture")
 

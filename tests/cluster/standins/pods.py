@@ -128,7 +128,7 @@ class Pods:
         before = pod["status"]
         if outline(before) == (status["phase"], states(status), ready, status.get("reason")):
             return
-        address = before.get("podIP") or f"10.244.0.{next(self._addresses) % 250}"
+        address = before.get("podIP") or f"127.244.0.{next(self._addresses) % 250}"
         started = before.get("startTime") or now()
         status |= {"conditions": conditions(before, ready), "podIP": address, "podIPs": [{"ip": address}]}
         status |= {"startTime": started, "hostIP": "127.0.0.1"}

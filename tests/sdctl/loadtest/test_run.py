@@ -17,6 +17,7 @@ import pytest
 
 from sdctl.loadtest.results import Results
 from tests.fakes.http_service import HttpService, Reply, error, http_service
+from tests.loads import generator
 from tests.sdctl.loadtest.builders import record
 
 pytestmark = pytest.mark.wire
@@ -93,8 +94,7 @@ def test_what_is_in_flight_when_the_generator_is_killed_is_unfinished_not_forgot
     fake.script += [Reply(200, b"", {}, hold=gate) for _ in range(3)]
     process = start(fake.url, tmp_path, "--users", "3", "--run-time", "300s", "--json")
     until(lambda: len(fake.posts) == 3, "three users wait")
-    child = next(each for each in psutil.Process(process.pid).children() if "locust" in " ".join(each.cmdline()))
-    child.kill()
+    generator(process.pid).kill()
     gate.set()
     code, out, err = ended(process)
     summary = json.loads(out)

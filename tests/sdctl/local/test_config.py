@@ -55,6 +55,16 @@ def test_simulated_nodes_carry_generators_and_nothing_else() -> None:
     assert local["applications"][0]["args"]["device"] == "cpu"
 
 
+def test_a_few_users_are_a_burst_for_simulated_nodes_and_for_nothing_else() -> None:
+    def scaling(machine: Machine) -> Any:
+        return deployment(overlay(packaged(), Wish(1), machine), "Generator")["autoscaling_config"]
+
+    simulated = scaling(Machine(cpus=2, gpus=3, simulated=True))
+    assert (simulated["target_ongoing_requests"], simulated["max_replicas"]) == (2, 3)
+    assert simulated["downscale_delay_s"] < scaling(SMALL)["downscale_delay_s"]
+    assert scaling(SMALL)["target_ongoing_requests"] == 8  # the cap at the default size, as the manifest has it
+
+
 def test_a_real_gpu_is_shared_by_the_replicas() -> None:
     local = overlay(packaged(), Wish(1), Machine(cpus=2, gpus=1))
     assert local["applications"][0]["args"]["device"] == "auto"
