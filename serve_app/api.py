@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve_app import documents, front, reference
@@ -22,6 +23,7 @@ from serve_app.service import Service
 
 logger = logging.getLogger("ray.serve")
 
+DIALECTS = (imagine, openai)  # a further one is its file and its name here
 HTTP_CODES = {404: ("not_found", "There is no such route."), 405: ("method_not_allowed", "Not by this method.")}
 
 
@@ -46,7 +48,7 @@ def make_api(service: Service) -> FastAPI:
         redoc_url=None,
     )
     api.state.service = service
-    for dialect in (imagine, openai):
+    for dialect in DIALECTS:
         api.include_router(dialect.router)
     api.add_api_route("/healthz", _health, methods=["GET"], responses={503: {"description": "Not ready"}})
     api.add_api_route("/docs", _docs, methods=["GET"], include_in_schema=False)
@@ -100,12 +102,22 @@ async def _on_service_error(request: Request, error: Exception) -> JSONResponse:
     return error_response(error.refusal)
 
 
-async def _on_http_error(_: Request, error: Exception) -> JSONResponse:
+async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     code, message = HTTP_CODES.get(error.status_code, ("http_error", str(error.detail)))
     response = error_response(Refusal(error.status_code, code, message))
     response.headers.update(error.headers or {})
+    if error.status_code == 405:
+        response.headers["Allow"] = ", ".join(sorted(_allowed(request))) or response.headers.get("Allow", "GET")
     return response
+
+
+def _allowed(request: Request) -> set[str]:
+    """The methods that the request's path has; Starlette names those of one route only."""
+    routes = (route for dialect in DIALECTS for route in dialect.router.routes if isinstance(route, Route))
+    return {
+        name for route in routes if route.matches(request.scope)[0] is not Match.NONE for name in route.methods or ()
+    }
 
 
 class Envelope:
