@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 
 from sdctl.cli import COMMANDS
+from tests import conformance
 
 README = Path(__file__).parents[1] / "README.md"
-BLOCK = re.compile(r"(<!-- begin help -->\n).*?(<!-- end help -->)", re.DOTALL)
+BLOCK = re.compile(r"(<!-- begin (help|conformance) -->\n).*?(<!-- end \2 -->)", re.DOTALL)
 
 
 def help_of(*words: str) -> str:
@@ -32,8 +33,8 @@ def reference() -> str:
 
 def current(text: str) -> str:
     """The README with its generated parts made anew."""
-    block = reference()
-    return BLOCK.sub(lambda found: f"{found[1]}{block}{found[2]}", text)
+    parts = {"help": reference(), "conformance": conformance.table()}
+    return BLOCK.sub(lambda found: f"{found[1]}{parts[found[2]]}{found[3]}", text)
 
 
 if __name__ == "__main__":

@@ -27,10 +27,11 @@ class ImagesRequest(SharedFields):
     """OpenAI's fields, and the usual names for what it lacks; only values that this service honours."""
 
     n: int | None = Field(default=None, ge=1, le=10)
-    size: str | None = Field(default=None, description="WIDTHxHEIGHT or auto")
+    size: str | None = Field(default=None, description="WIDTHxHEIGHT that the model makes, or auto")
     response_format: Literal["b64_json", "url"] | None = None
     output_format: Format | None = None
     user: str | None = Field(default=None, description="taken and not used")
+    safety_identifier: str | None = Field(default=None, description="taken and not used")
     quality: Literal["auto", "standard"] | None = None
     background: Literal["auto", "opaque"] | None = None
     moderation: Literal["auto"] | None = None
