@@ -108,6 +108,11 @@ class FairGate:
         self._shares: Shares[str] = Shares()
         self._waiting: dict[str, deque[tuple[asyncio.Future[None], int]]] = {}
 
+    def widen(self, limit: int) -> None:
+        """Set the number of places; those inside stay."""
+        self._limit = limit
+        self._let_in()
+
     @asynccontextmanager
     async def passage(self, tenant: str, cost: int) -> AsyncIterator[None]:
         """Wait for a place, and hold it inside the block."""
@@ -135,6 +140,9 @@ class FairGate:
         """Give one place back, to the next that still waits."""
         self._inside -= 1
         self._shares.settle(self._waiting)
+        self._let_in()
+
+    def _let_in(self) -> None:
         while self._waiting and self._inside < self._limit:
             tenant = self._shares.pick(self._waiting)
             turn, cost = self._waiting[tenant].popleft()

@@ -1,4 +1,4 @@
-"""From a checked request to a picture: admission, deadline, one more try after a lost replica; and health."""
+"""From a checked request to a picture: admission, deadline, more tries after lost replicas; and health."""
 
 import asyncio
 import logging
@@ -18,7 +18,7 @@ logger = logging.getLogger("ray.serve")
 
 REFRESH_S = 1.0
 ANSWER_AGE_S = 10.0  # older than this, a replica's last answer proves nothing
-TRIES = 2
+TRIES = 3  # outlives two lost replicas; what kills each replica that it meets must not get through them all
 
 LATE = Refusal(504, "deadline_exceeded", "The image was not ready within the request's time.")
 LOST = Refusal(503, "replica_lost", "The replicas that worked on this request died; try again.", retry_after_s=1)
@@ -106,6 +106,7 @@ class Gateway:
     async def refresh(self) -> None:
         """One look at the replicas. Busy ones are not asked: Serve's health check speaks for them."""
         self._running = await self._replicas.running()
+        self._gate.widen(self._places())
         if self._running and self._admission.in_flight and self._description is not None:
             self._last_answer = self._clock()
             return
@@ -115,6 +116,13 @@ class Gateway:
             async with asyncio.timeout(ANSWER_AGE_S):
                 self._description = await self._replicas.describe()
             self._last_answer = self._clock()
+
+    def _places(self) -> int:
+        """How many requests Serve may hold: twice what its replicas are to hold by the autoscaler's target.
+
+        So the demand that the autoscaler sees can double the replicas, however many run.
+        """
+        return max(self.config.max_dispatched, 2 * self.config.max_batch * (self._running or 0))
 
     def health(self) -> tuple[int, dict[str, Any]]:
         """Status code and body of `/healthz`, from the last refresh."""

@@ -1,6 +1,7 @@
 """The deployment that holds the model: loads it, proves it, and answers one job a call."""
 
 import logging
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,9 +60,14 @@ class Generator:
         return self._description
 
     def check_health(self) -> None:
-        """Serve replaces the replica when this raises: a pipeline call has hung."""
-        if self._engine.silent_s() > self._config.stall_timeout_s:
-            raise RuntimeError(f"no step of the running call finished within {self._config.stall_timeout_s:.0f} s")
+        """Ends this process when a pipeline call has hung: Serve replaces it, and its requests are tried elsewhere.
+
+        Nothing else ends such a call, and an error here would leave its callers waiting: Serve lets three of them pass.
+        """
+        silent_s = self._engine.silent_s()
+        if silent_s > self._config.stall_timeout_s:
+            logger.error("no step of the running call has finished for %.0f s: the replica ends itself", silent_s)
+            os._exit(1)
 
 
 def _replica_name() -> str:
@@ -79,7 +85,7 @@ def deployment(config: ServiceConfig) -> Any:
             "target_ongoing_requests": config.max_batch,
         },
         health_check_period_s=5,
-        health_check_timeout_s=60,
+        health_check_timeout_s=15,  # three in a row: a frozen replica is ended well within a request's time
         logging_config={"enable_access_log": False},  # the service logs one line a request itself
         graceful_shutdown_timeout_s=config.max_timeout_s + 30,
     )(Generator)

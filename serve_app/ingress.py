@@ -5,8 +5,8 @@ from typing import Any
 
 from fastapi import FastAPI
 from ray import serve
-from ray.exceptions import RayActorError, RayError, TaskCancelledError
-from ray.serve.exceptions import RayServeException
+from ray.exceptions import NodeDiedError, ObjectLostError, RayActorError, RayError, RpcError, TaskCancelledError
+from ray.serve.exceptions import DeploymentUnavailableError, RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from serve_app.api import make_api
@@ -20,6 +20,11 @@ from serve_app.service import Service
 
 GENERATOR = "Generator"
 CONTROLLER_PATIENCE_S = 2.0
+# What a call ends with when its replica is gone, or the node that kept its answer.
+LOSSES = (
+    *(RayActorError, TaskCancelledError, ObjectLostError, NodeDiedError, RpcError),
+    DeploymentUnavailableError,
+)
 
 
 class ServeReplicas:
@@ -61,7 +66,7 @@ class ServeReplicas:
         except asyncio.CancelledError:
             response.cancel()
             raise
-        except (RayActorError, TaskCancelledError) as error:
+        except LOSSES as error:
             raise ReplicaLost from error
 
 

@@ -1,5 +1,6 @@
 """One image from a service: asked for, tried again, checked."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -49,6 +50,7 @@ class ImageClient:
         self._refused: frozenset[str] = frozenset()
         self._policy = policy or Policy()
         self._clock = clock or Clock()
+        self._answered = False
 
     def find_dialect(self, timeout_s: float, notify: Notify) -> Dialect:
         """Ask the service which API it has; raises NotAllowed, Busy, Unreachable, TimedOut."""
@@ -101,4 +103,8 @@ class ImageClient:
         return answer.body
 
     def _retried(self, attempt: Callable[[float], T], timeout_s: float, notify: Notify) -> T:
-        return retry(attempt, timeout_s=timeout_s, policy=self._policy, clock=self._clock, notify=notify)
+        # A service that has answered once is waited for, also by the requests that begin while it is away.
+        policy = replace(self._policy, patience_s=math.inf) if self._answered else self._policy
+        result = retry(attempt, timeout_s=timeout_s, policy=policy, clock=self._clock, notify=notify)
+        self._answered = True
+        return result

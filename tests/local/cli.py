@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,12 +29,11 @@ class Sdctl:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "SDCTL_"))}
         return kept | {"XDG_STATE_HOME": str(self.state_home)}
 
-    def start(self, *words: str) -> "subprocess.Popen[str]":
-        """Begin a command."""
+    def start(self, *words: str, environment: Mapping[str, str] | None = None) -> "subprocess.Popen[str]":
+        """Begin a command, with more in its environment if told."""
         command = [sys.executable, "-m", "sdctl", *words]
-        return subprocess.Popen(
-            command, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        variables = {**self.environment, **(environment or {})}
+        return subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def __call__(self, *words: str, code: int = 0) -> str:
         """Run a command to its end, check its exit code, and give its stdout."""

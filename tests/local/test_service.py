@@ -1,7 +1,6 @@
 """The service behind a real Serve: pictures under load, real clients, hang-ups, garbage at the socket."""
 
 import base64
-import io
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,11 +11,11 @@ import httpx
 import numpy as np
 import openai
 import pytest
-from PIL import Image
 
 from serve_app.schemas import ErrorBody, Receipt
 from tests.local.cli import DEADLINE_S, wait_for
 from tests.local.conftest import LocalService
+from tests.local.users import pixels
 
 pytestmark = pytest.mark.ray
 
@@ -29,10 +28,6 @@ def http(local_service: LocalService) -> Any:
         base_url=local_service.url, headers=local_service.headers, timeout=DEADLINE_S, trust_env=False
     ) as client:
         yield client
-
-
-def pixels(data: bytes) -> Any:
-    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
 
 
 def receipt_of(response: httpx.Response) -> Receipt:
@@ -171,4 +166,4 @@ def test_the_openai_client_is_served(local_service: LocalService) -> None:
         assert missing.value.code == "model_not_found"
         with pytest.raises(openai.BadRequestError) as refused:
             client.images.generate(prompt=prompt, size="512x512")
-        assert (refused.value.code, refused.value.param) == ("unsupported_size", "width")
+        assert (refused.value.code, refused.value.param) == ("unsupported_size", "size")

@@ -1,8 +1,6 @@
 """The running local service: what listens, what commands say, what a killed replica costs."""
 
 import json
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import grpc  # type: ignore[import-untyped]
 import httpx
@@ -10,15 +8,11 @@ import pytest
 
 from sdctl.local import ray_start, record
 from sdctl.ray_api import RayApi, Replica
-from tests.local.cli import DEADLINE_S, kill, listeners, named, session, wait_for
+from tests.local.cli import DEADLINE_S, listeners, named, session
 from tests.local.conftest import LocalService
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(1800)]
 LOOPBACK = ("127.0.0.1", "::ffff:127.0.0.1", "::1")
-
-
-def client(service: LocalService) -> httpx.Client:
-    return httpx.Client(base_url=service.url, headers=service.headers, timeout=DEADLINE_S, trust_env=False)
 
 
 def generators(service: LocalService, monkeypatch: pytest.MonkeyPatch) -> tuple[Replica, ...]:
@@ -89,22 +83,3 @@ def test_a_busy_port_is_refused_and_nothing_is_changed(local_service: LocalServi
     error = local_service.sdctl.json("deploy", "--replicas", "1", "--port", str(taken), code=1)["error"]
     assert error["code"] == "port_used"
     assert local_service.sdctl.json("status")["state"] == "ready"
-
-
-def test_a_request_outlives_the_replica_that_worked_on_it(
-    local_service: LocalService, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (before,) = generators(local_service, monkeypatch)
-    assert before.pid is not None
-    wish: dict[str, Any] = {"prompt": "a red star on a blue background", "seed": 7, "num_inference_steps": 150}
-    with client(local_service) as http, ThreadPoolExecutor() as pool:
-        answer = pool.submit(http.post, "/imagine", json=wish)
-        wait_for(lambda: http.get("/healthz").json().get("in_flight"), "the request was in flight")
-        kill(before.pid)
-        response = answer.result(DEADLINE_S)
-        assert response.status_code == 200, response.text
-        assert response.content.startswith(b"\x89PNG")
-        assert response.headers["X-Seed"] == "7"
-        assert before.id not in response.headers["X-Replica"]
-        wait_for(lambda: http.get("/healthz").status_code == 200, "the service was ready again")
-    assert {replica.id for replica in generators(local_service, monkeypatch)} != {before.id}

@@ -105,6 +105,19 @@ def test_a_busy_service_is_busy_at_the_end_of_the_time() -> None:
     assert service_.now <= 20
 
 
+def test_a_service_that_has_answered_is_waited_for_by_requests_that_begin_while_it_is_away() -> None:
+    away = httpx.ConnectError("refused")
+    never_seen = Service(*[away] * 99)
+    with pytest.raises(Unreachable):
+        never_seen.make(timeout_s=300)
+    assert never_seen.now <= 10
+    known = Service(fake.imagine({"prompt": ASK.prompt, "seed": 7}), *[away] * 12)
+    client = known.client()
+    for _ in range(2):
+        client.make(DIALECTS["sdctl"], ASK, timeout_s=300, notify=lambda *_: None)
+    assert known.now > 10
+
+
 def test_a_lasting_failure_is_not_repeated_for_ever() -> None:
     service_ = Service(*[Reply(500, b"Internal Server Error")] * 99)
     with pytest.raises(SdctlError, match="HTTP 500"):

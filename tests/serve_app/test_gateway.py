@@ -5,16 +5,13 @@ import asyncio
 import httpx
 import pytest
 
-from serve_app.admission import Admission, FairGate
-from serve_app.errors import ServiceError
-from tests.fakes.service_replicas import Clock
 from tests.serve_app.conftest import Front, make_front
 
 GOOD = {"prompt": "a"}
 
 
-def test_a_lost_replica_is_tried_once_more_with_the_same_seed(front: Front) -> None:
-    front.replicas.losses = 1
+def test_a_request_outlives_two_lost_replicas_with_the_same_seed(front: Front) -> None:
+    front.replicas.losses = 2
 
     async def use(client: httpx.AsyncClient) -> None:
         response = await client.post("/imagine", json=GOOD)
@@ -22,12 +19,12 @@ def test_a_lost_replica_is_tried_once_more_with_the_same_seed(front: Front) -> N
         assert response.headers["x-seed"] == str(front.replicas.jobs[0].seed)
 
     front.run(use)
-    first, second = front.replicas.jobs
-    assert first == second
+    first, second, third = front.replicas.jobs
+    assert first == second == third
 
 
-def test_two_lost_replicas_end_in_a_503_that_asks_to_come_back(front: Front) -> None:
-    front.replicas.losses = 2
+def test_a_request_that_loses_every_replica_ends_in_a_503_that_asks_to_come_back(front: Front) -> None:
+    front.replicas.losses = 99
 
     async def use(client: httpx.AsyncClient) -> None:
         response = await client.post("/imagine", json=GOOD)
@@ -35,6 +32,7 @@ def test_two_lost_replicas_end_in_a_503_that_asks_to_come_back(front: Front) -> 
         assert response.headers["retry-after"] == "1"
 
     front.run(use)
+    assert len(front.replicas.jobs) == 3  # a request that kills what it meets does not get through them all
 
 
 def test_past_its_deadline_a_request_is_a_504_and_its_work_is_cancelled(front: Front) -> None:
@@ -82,43 +80,6 @@ def test_a_caller_that_goes_cancels_the_work(front: Front) -> None:
     assert front.gateway.health()[1]["in_flight"] == 0
 
 
-def test_overload_is_a_503_and_a_greedy_tenant_gets_429() -> None:
-    for front, status in ((make_front(max_in_flight=2), 503), (make_front(max_in_flight_per_tenant=2), 429)):
-        front.replicas.hang = True
-
-        async def use(client: httpx.AsyncClient, front: Front = front, status: int = status) -> None:
-            tasks = [asyncio.create_task(client.post("/imagine", json=GOOD)) for _ in range(2)]
-            while len(front.replicas.jobs) < 2:
-                await asyncio.sleep(0)
-            response = await client.post("/imagine", json=GOOD)
-            assert response.status_code == status
-            assert int(response.headers["retry-after"]) >= 1
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-        front.run(use)
-
-
-def test_images_per_minute_are_counted_by_tenant_and_told() -> None:
-    front = make_front(images_per_minute=2)
-
-    async def use(client: httpx.AsyncClient) -> None:
-        left = []
-        for _ in range(2):
-            response = await client.post("/imagine", json=GOOD)
-            left.append(response.headers["x-ratelimit-remaining-requests"])
-            front.clock.now += 10
-        assert left == ["1", "0"]
-        refused = await client.post("/imagine", json=GOOD)
-        assert (refused.status_code, refused.json()["error"]["code"]) == (429, "rate_limit_exceeded")
-        assert (refused.headers["retry-after"], refused.headers["x-ratelimit-reset-requests"]) == ("40", "40s")
-        front.clock.now += 40
-        assert (await client.post("/imagine", json=GOOD)).status_code == 200
-
-    front.run(use)
-
-
 def test_refused_words_refuse_the_prompt() -> None:
     front = make_front(refused_words=("Evil",))
 
@@ -131,51 +92,6 @@ def test_refused_words_refuse_the_prompt() -> None:
                 assert "evil" not in response.text.lower()
 
     front.run(use)
-
-
-def test_retry_after_follows_the_measured_rate() -> None:
-    clock = Clock()
-    admission = Admission(1000, 1000, clock=clock)
-    for _ in range(60):
-        admission.enter("ann")
-    assert admission.retry_after_s(60) == 5
-    for _ in range(30):
-        clock.now += 0.5
-        admission.leave("ann", served=True)
-    assert admission.in_flight == 30
-    assert admission.retry_after_s(200) == 10  # two a second, a tenth of 200 ahead
-    clock.now += 3600
-    assert admission.retry_after_s(200) == 5
-    full = Admission(1, 1, clock=clock)
-    full.enter("ann")
-    with pytest.raises(ServiceError):
-        full.enter("bob")
-
-
-def test_the_gate_alternates_between_tenants_and_survives_cancellation() -> None:
-    order: list[str] = []
-
-    async def body() -> None:
-        gate = FairGate(1)
-        leave = asyncio.Event()
-
-        async def pass_through(tenant: str) -> None:
-            async with gate.passage(tenant, 1):
-                order.append(tenant)
-                await leave.wait()
-
-        tasks = [asyncio.create_task(pass_through("greedy")) for _ in range(6)]
-        await asyncio.sleep(0)
-        doomed = tasks.pop()
-        modest = asyncio.create_task(pass_through("modest"))
-        await asyncio.sleep(0)
-        doomed.cancel()
-        leave.set()
-        await asyncio.gather(*tasks, modest, doomed, return_exceptions=True)
-
-    asyncio.run(asyncio.wait_for(body(), 60))
-    assert sorted(order) == ["greedy"] * 5 + ["modest"]
-    assert order.index("modest") <= 2
 
 
 def test_starting_ready_silent_and_back(front: Front) -> None:
