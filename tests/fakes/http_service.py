@@ -137,8 +137,14 @@ class HttpService:
 
 @contextmanager
 def http_service(dialect: str = "sdctl", certificate: tuple[Path, Path] | None = None) -> Iterator[HttpService]:
-    """Serve on a free port of loopback for the block; over TLS with a certificate and its key."""
-    fake = HttpService(dialect)
+    """Our API or OpenAI's on a free port of loopback for the block; over TLS with a certificate and its key."""
+    with served(HttpService(dialect), certificate) as fake:
+        yield fake
+
+
+@contextmanager
+def served(fake: HttpService, certificate: tuple[Path, Path] | None = None) -> Iterator[HttpService]:
+    """That service on a free port of loopback for the block."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
