@@ -26,6 +26,7 @@ class Panel:
     unit: str
     series: Sequence[Series]
     limit: float | None = None  # a goal, drawn as a line
+    whole: bool = False  # its values are numbers of things
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ def column(panels: Sequence[Panel], bands: Sequence[Band], *, begin: float, end:
         '<title id="charts-t">Latency, requests, replicas and nodes over the run\'s time</title>'
     ]
     for number, panel in enumerate(panels):
-        parts.append(_panel(panel, bands, top=number * (HEIGHT + GAP) + 22, begin=begin, end=end))
+        top = number * (HEIGHT + GAP) + 22
+        parts.append(_panel(panel, bands, named=number == 0, top=top, begin=begin, end=end))
     parts.append(_time_axis(height - 26, begin, end))
     return "".join([*parts, "</svg>"])
 
@@ -57,40 +59,55 @@ def _x(time: float, begin: float, end: float) -> float:
     return LEFT + min(1.0, max(0.0, share)) * (WIDTH - LEFT - RIGHT)
 
 
-def _panel(panel: Panel, bands: Sequence[Band], *, top: float, begin: float, end: float) -> str:
+def _panel(panel: Panel, bands: Sequence[Band], *, named: bool, top: float, begin: float, end: float) -> str:
     values = [y for series in panel.series for _, y in series.points]
     bottom = top + HEIGHT
     parts = [f'<text x="{LEFT}" y="{top - 7}" class="t">{escape(panel.title)} ({escape(panel.unit)})</text>']
     if not values:
         middle = (top + bottom) / 2
         return parts[0] + f'<text x="{LEFT + 20}" y="{middle}" class="none">nothing of this could be seen</text>'
-    most = nice(max([*values, panel.limit or 0.0, 1e-9]))
+    most, limit = scale(values, panel.limit, whole=panel.whole)
     for band in bands:
         left, right = _x(band.begin, begin, end), _x(band.end, begin, end)
         parts.append(
             f'<rect x="{left:.1f}" y="{top}" width="{max(0.5, right - left):.1f}" height="{HEIGHT}" '
             f'class="band b{band.style}"><title>{escape(band.name)}: {band.end - band.begin:.1f} s</title></rect>'
         )
+        if named and right - left > 7 * len(band.name):
+            parts.append(f'<text x="{left + 3:.1f}" y="{top + 12}" class="in">{escape(band.name)}</text>')
     for share in (0.0, 0.5, 1.0):
         y = bottom - share * HEIGHT
         parts.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y}" y2="{y}" class="grid"/>')
         parts.append(f'<text x="{LEFT - 6}" y="{y + 4}" class="n">{share * most:g}</text>')
-    if panel.limit is not None:
-        y = bottom - min(1.0, panel.limit / most) * HEIGHT
+    if limit is not None:
+        y = bottom - limit / most * HEIGHT
         parts.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}" class="goal"/>')
+    if panel.limit is not None:
+        where = "" if limit is not None else ", far above"
+        parts.append(f'<text x="{WIDTH - RIGHT}" y="{top - 7}" class="n">goal {panel.limit:g}{where}</text>')
     for place, series in enumerate(series for series in panel.series if series.points):
         points = [(_x(t, begin, end), bottom - min(1.0, y / most) * HEIGHT) for t, y in series.points]
         parts.append(_curve(series, points, _x(end, begin, end)))
-        label = LEFT + 300 + place * 190
+        label = LEFT + 250 + place * 150
         parts.append(f'<text x="{label}" y="{top - 7}" class="key {series.style}">■ {escape(series.name)}</text>')
     return "".join(parts)
+
+
+def scale(values: Sequence[float], limit: float | None, *, whole: bool) -> tuple[float, float | None]:
+    """The top of an axis, and the goal where it lies on it: one far above all values would only flatten them."""
+    top = max([*values, 1e-9])
+    shown = limit if limit is not None and limit <= 3 * top else None
+    top = max(top, shown or 0.0)
+    if whole and top <= 10:
+        return max(2.0, 2.0 * -(-top // 2)), shown  # even, so that its middle is a whole number too
+    return nice(top), shown
 
 
 def _curve(series: Series, points: Sequence[tuple[float, float]], right: float) -> str:
     if not points:
         return ""
     if series.kind == "dots":
-        return "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="1.6" class="dot {series.style}"/>' for x, y in points)
+        return "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2" class="dot {series.style}"/>' for x, y in points)
     if series.kind == "step":
         steps = [f"M{points[0][0]:.1f},{points[0][1]:.1f}"]
         steps += [f"H{x:.1f}V{y:.1f}" for x, y in points[1:]]
@@ -121,7 +138,7 @@ def nice(value: float) -> float:
 
 
 def lanes(rows: Sequence[tuple[str, Sequence[Band]]], *, begin: float, end: float) -> str:
-    """One row a replica, its phases as bars."""
+    """One row a replica, its phases and the time that it served as bars."""
     end = max(end, begin + 1.0)
     height = len(rows) * 26 + 62
     parts = [
@@ -149,8 +166,8 @@ def lanes(rows: Sequence[tuple[str, Sequence[Band]]], *, begin: float, end: floa
     return "".join([*parts, "</svg>"])
 
 
-def histogram(values: Sequence[float], *, bins: int = 40) -> str:
-    """The distribution of latencies in seconds."""
+def histogram(values: Sequence[float], marks: Sequence[tuple[str, float]] = (), *, bins: int = 40) -> str:
+    """The distribution of latencies in seconds, with named values on it."""
     if not values:
         return ""
     most = nice(max(values))
@@ -159,8 +176,9 @@ def histogram(values: Sequence[float], *, bins: int = 40) -> str:
         counted[min(bins - 1, int(value / most * bins))] += 1
     top, bar = max(counted), (WIDTH - LEFT - RIGHT) / bins
     parts = [
-        f'<svg viewBox="0 0 {WIDTH} 150" role="img" aria-labelledby="hist-t" class="chart">'
+        f'<svg viewBox="0 -22 {WIDTH} 172" role="img" aria-labelledby="hist-t" class="chart">'
         '<title id="hist-t">Distribution of latency</title>'
+        f'<text x="{LEFT - 6}" y="14" class="n">{top}</text><text x="{LEFT - 6}" y="124" class="n">0</text>'
     ]
     for number, count in enumerate(counted):
         height = count / top * 110
@@ -169,6 +187,11 @@ def histogram(values: Sequence[float], *, bins: int = 40) -> str:
             f'class="bar b0"><title>{count} between {number * most / bins:.2f} and {(number + 1) * most / bins:.2f} s'
             "</title></rect>"
         )
+    for place, (name, value) in enumerate(marks):
+        x = LEFT + min(1.0, value / most) * (WIDTH - LEFT - RIGHT)
+        parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="120" class="mark"/>')
+        text = f"{escape(name)} {value:.2f} s"
+        parts.append(f'<text x="{x + 4:.1f}" y="{-10 + 14 * (place % 2)}">{text}</text>')
     parts += [
         f'<text x="{LEFT + share * (WIDTH - LEFT - RIGHT):.1f}" y="138" class="x">{share * most:g} s</text>'
         for share in (0.0, 0.25, 0.5, 0.75, 1.0)

@@ -86,6 +86,8 @@ class Live:
 
     def _follow(self, change: Transition) -> None:
         key, following = (change.kind, change.name), NEXT.get((change.kind, change.what))
+        if (change.kind, change.what) == ("replica", "STARTING") and not change.detail.get("node"):
+            following = "waits for a node"
         if following and not change.detail.get("baseline"):
             self.newcomers[key] = (following, change.time)
         elif following == "" or change.what in ("gone", "STOPPING"):

@@ -5,12 +5,13 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from sdctl.loadtest import records, sections
+from sdctl.loadtest import records, sections, strip
 from sdctl.loadtest.charts import Band, Panel, Series, column
 from sdctl.loadtest.clocks import corrected, taken_off
 from sdctl.loadtest.records import Record
 from sdctl.loadtest.summary import GONE
 from sdctl.loadtest.transitions import Transition, counts
+from sdctl.loadtest.verdict import verdict
 
 MAX_DOTS = 1500
 STYLE = """
@@ -25,6 +26,7 @@ font:16px/1.5 system-ui,sans-serif}h1{font-size:1.5rem;margin:.2rem 0}h2{font-si
 .cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:.6rem}
 .card{background:var(--card);border-radius:8px;padding:.6rem .8rem}.card b{display:block;font-size:1.35rem}
 .card span,.dim{color:var(--dim);font-size:.9rem}.bad{color:var(--bad)}
+.lead{font-size:1.1rem;margin:.6rem 0 1rem}.mark{stroke:var(--dim);stroke-dasharray:2 3}
 .wide{overflow-x:auto}.wide .chart{min-width:700px}
 .chart{width:100%;height:auto;font:12px system-ui,sans-serif}.chart text{fill:var(--fg)}
 .chart .n{text-anchor:end;fill:var(--dim)}
@@ -35,9 +37,11 @@ font:16px/1.5 system-ui,sans-serif}h1{font-size:1.5rem;margin:.2rem 0}h2{font-si
 .line.c{stroke:var(--c)}.dot.a{fill:var(--a);opacity:.55}.dot.bad{fill:var(--bad)}.chart .key.a{fill:var(--a)}
 .chart .key.b{fill:var(--b)}.chart .key.c{fill:var(--c)}.chart .key.bad{fill:var(--bad)}
 .b0{fill:var(--b0)}.b1{fill:var(--b1)}.b2{fill:var(--b2)}.b3{fill:var(--b3)}
-.b4{fill:var(--b4)}.b5{fill:var(--b5)}.b6{fill:var(--b6)}.b7{fill:var(--b7)}.band{opacity:.28}
+.b4{fill:var(--b4)}.b5{fill:var(--b5)}.b6{fill:var(--b6)}.b7{fill:var(--b7)}.b8{fill:var(--card);stroke:var(--line)}.band{opacity:.28}
+.chart .in{font-size:11px}
 table{border-collapse:collapse;width:100%;font-size:.9rem}th,td{text-align:left;padding:.25rem .6rem .25rem 0;
 border-bottom:1px solid var(--line);vertical-align:top;overflow-wrap:break-word}.scroll{overflow-x:auto}
+.scroll+.scroll{margin-top:1rem}.short{white-space:nowrap}
 .strip{display:flex;flex-wrap:wrap;gap:.5rem}.strip img{width:96px;height:96px;object-fit:cover;border-radius:6px}
 summary{cursor:pointer;color:var(--dim)}@media print{body{max-width:none}details{display:block}}
 """
@@ -54,7 +58,7 @@ def render(
 
     Every part of it is escaped, and nothing in it refers outside.
     """
-    transitions = corrected(transitions, taken_off(summary["clocks"]))
+    transitions = corrected(transitions, taken_off(summary.get("clocks", {})))
     begin = float(summary["started"])
     end = max([begin + 1.0, *(r.done for r in every if r.done), *(t.observed for t in transitions)])
     parts = [
@@ -62,16 +66,18 @@ def render(
         '<meta name=viewport content="width=device-width,initial-scale=1"><title>sdctl load test</title>',
         f'<link rel=icon href="data:,"><style>{STYLE}</style></head><body><main>',
         _head(summary),
-        sections.attainment_part(summary),
         "<h2>Over time</h2>",
-        sections.wide(column(_panels(summary, every, transitions), _bands(summary), begin=begin, end=end)),
+        sections.wide(
+            column(_panels(summary, every, transitions, (begin, end)), _bands(summary), begin=begin, end=end)
+        ),
         sections.lanes_part(summary, begin, end),
+        sections.attainment_part(summary),
+        sections.scaling_part(summary),
         sections.latency_part(summary, every),
         sections.outcomes_part(summary),
-        sections.scaling_part(summary),
         sections.cost_part(summary),
         sections.beside_part(summary, other),
-        sections.strip_part(samples),
+        strip.strip_part(samples),
         sections.how_part(summary),
         "</main></body></html>",
     ]
@@ -82,20 +88,18 @@ def _head(summary: Mapping[str, Any]) -> str:
     heads = summary["timeline"]["headlines"]
     latency = summary["latency_s"]
     good = summary["outcomes"]["ok"]
-    money = summary["cost"]
-    cost = "unknown" if money["total_usd"] is None else f"${money['total_usd']:.4f}"
     cards = [
-        (f"{good} of {summary['sent']}", "good images of requests"),
+        (f"{good} / {summary['sent']}", "good images / requests"),
         (sections.seconds(latency["p50"]), "median latency"),
         (sections.seconds(latency["p95"]), "p95 latency"),
         (sections.number(summary["goodput_per_s"], "/s"), "good images"),
         (sections.number(summary["replicas"]["max_running"], ""), "most replicas"),
         (sections.seconds(heads["burst_to_decided_s"]), "burst → scale decided"),
         (sections.seconds(heads["burst_to_first_new_image_s"]), "burst → first image of a new replica"),
-        (sections.seconds(heads["burst_to_slo_recovered_s"]), "burst → SLO recovered"),
+        (_recovered(summary), "burst → SLO recovered"),
         (sections.seconds(heads["drain_s"]), "drain time"),
         ((summary["timeline"]["dominant_phase"] or "unknown").replace("_", " "), "dominant phase"),
-        (cost, "cost of the run"),
+        (sections.money(summary["cost"]["total_usd"]), "cost of the run"),
     ]
     body = "".join(f"<div class=card><b>{escape(str(v))}</b><span>{escape(k)}</span></div>" for v, k in cards)
     slo = "".join(
@@ -105,16 +109,26 @@ def _head(summary: Mapping[str, Any]) -> str:
     )
     noted = "".join(f"<li>{escape(str(note))}</li>" for note in summary["notes"])
     return (
-        f"<h1>Load test of {escape(str(summary['target']))}</h1><p>{escape(summary['plan'])}</p>"
+        f"<h1>Load test of {escape(str(summary['target']))}</h1><p class=dim>{escape(summary['plan'])}</p>"
+        f"<p class=lead>{escape(' '.join(verdict(summary)))}</p>"
         f"<div class=cards>{body}</div>" + (f"<ul>{slo}{noted}</ul>" if slo or noted else "")
     )
+
+
+def _recovered(summary: Mapping[str, Any]) -> str:
+    if summary["latency_goal_s"] is None:
+        return "no goal set"
+    after = summary["timeline"]["headlines"]["burst_to_slo_recovered_s"]
+    return "never missed" if after == 0 else "not again" if after is None else sections.seconds(after)
 
 
 def _value(value: Any) -> str:
     return "nothing to judge" if value is None else f"{value:.4g}"
 
 
-def _panels(summary: Mapping[str, Any], every: Sequence[Record], transitions: Sequence[Transition]) -> list[Panel]:
+def _panels(
+    summary: Mapping[str, Any], every: Sequence[Record], transitions: Sequence[Transition], span: tuple[float, float]
+) -> list[Panel]:
     done = [r for r in every if r.done is not None and r.latency_s is not None]
     step = max(1, len(done) // MAX_DOTS)
     good = [(r.done or 0.0, r.latency_s or 0.0) for r in done[::step] if r.outcome == "ok"]
@@ -130,21 +144,32 @@ def _panels(summary: Mapping[str, Any], every: Sequence[Record], transitions: Se
     curves.append(Series("median", rolling(every, 0.5), "line", "c"))
     return [
         Panel("Latency", "s", curves, goal),
-        Panel("In flight", "requests", [Series("in flight", in_flight(every), "step", "a")]),
-        Panel("Replicas", "count", [Series("target", targets, "step", "b"), Series("running", replicas, "step", "a")]),
-        Panel("Nodes", "count", [Series("Ray nodes", nodes, "step", "a"), Series("NodeClaims", claims, "step", "b")]),
+        Panel("In flight", "requests", [Series("mean in flight", in_flight(every, *span), "step", "a")], whole=True),
+        Panel(
+            "Replicas",
+            "count",
+            [Series("target", targets, "step", "b"), Series("running", replicas, "step", "a")],
+            whole=True,
+        ),
+        Panel(
+            "Nodes",
+            "count",
+            [Series("Ray nodes", nodes, "step", "a"), Series("NodeClaims", claims, "step", "b")],
+            whole=True,
+        ),
     ]
 
 
-def in_flight(every: Sequence[Record]) -> list[tuple[float, float]]:
-    """How many requests were under way, as a step curve of at most a few hundred points."""
-    last = max((r.done for r in every if r.done is not None), default=0.0)
-    moments = sorted([(r.sent, 1) for r in every] + [(r.done or last, -1) for r in every])
-    level, curve = 0, []
-    for time, change in moments:
-        level += change
-        curve.append((time, float(level)))
-    return curve[:: max(1, len(curve) // 600)]
+def in_flight(every: Sequence[Record], begin: float, end: float, bins: int = 150) -> list[tuple[float, float]]:
+    """How many requests were under way, as the mean of even stretches of the run: their sum of seconds in each."""
+    width = (end - begin) / bins
+    totals = [0.0] * bins
+    for record in every:
+        done = end if record.done is None else record.done
+        for place in range(max(0, int((record.sent - begin) / width)), min(bins - 1, int((done - begin) / width)) + 1):
+            left = begin + place * width
+            totals[place] += max(0.0, min(done, left + width) - max(record.sent, left))
+    return [(begin + place * width, total / width) for place, total in enumerate(totals)]
 
 
 def rolling(every: Sequence[Record], share: float, windows: int = 60) -> list[tuple[float, float]]:

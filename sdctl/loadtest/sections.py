@@ -1,18 +1,14 @@
-"""The report's parts below the charts: lanes, figures, causes, costs, samples, and how it was run."""
+"""The report's parts below the charts: lanes, figures, causes, costs, and how it was run."""
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from html import escape
-from pathlib import Path
 from typing import Any
 
 from sdctl.loadtest import comparison, records
 from sdctl.loadtest.charts import Band, histogram, lanes
 from sdctl.loadtest.records import Record
 
-MAX_SAMPLES = 12
-THUMBNAIL = 128
+SERVING = 8  # its colour: after those of the phases
 COSTS = (
     ("the run", "total_usd"),
     ("per 1,000 good images", "per_1000_images_usd"),
@@ -32,6 +28,11 @@ def number(value: Any, unit: str = "") -> str:
     return "unknown" if value is None else f"{value:.3g}{unit}"
 
 
+def money(value: Any) -> str:
+    """An amount in USD for people; unknown stays unknown."""
+    return "unknown" if value is None else f"${value:.4f}" if value else "nothing"
+
+
 def wide(chart: str) -> str:
     """A chart that a phone scrolls sideways, so that its text stays readable."""
     return f'<div class=wide tabindex=0 role=group aria-label="Chart, scrolls sideways">{chart}</div>'
@@ -45,6 +46,13 @@ def known(lane: Mapping[str, Any]) -> list[Band]:
     ]
 
 
+def _serving(lane: Mapping[str, Any], end: float) -> list[Band]:
+    """From a lane's first image (else from when it ran) until it was gone or nobody looked any more."""
+    begin = next((lane["marks"][mark]["time"] for mark in ("first_image", "running") if mark in lane["marks"]), None)
+    until = min(end, lane["gone"] or end)
+    return [] if begin is None or until <= begin else [Band("serving", begin, until, SERVING)]
+
+
 def lanes_part(summary: Mapping[str, Any], begin: float, end: float) -> str:
     """The new replicas' phases, as bars and as a table."""
     rows = summary["timeline"]["lanes"]
@@ -52,7 +60,7 @@ def lanes_part(summary: Mapping[str, Any], begin: float, end: float) -> str:
         seen = summary["replicas"]["max_running"] is not None
         text = "No new replica was started in this run." if seen else "Replicas could not be watched in this run."
         return f"<h2>New replicas</h2><p>{text}</p>"
-    drawn = [(lane["replica"][-8:], known(lane)) for lane in rows]
+    drawn = [(lane["replica"][-8:], [*known(lane), *_serving(lane, end)]) for lane in rows]
     names = [phase["name"].replace("_", " ") for phase in rows[0]["phases"]]
     head = ["replica", "node", *names, "first image's penalty"]
     body = [
@@ -100,15 +108,19 @@ def beside_part(summary: Mapping[str, Any], other: Mapping[str, Any] | None) -> 
 def latency_part(summary: Mapping[str, Any], every: Sequence[Record]) -> str:
     """The distribution and the exact quantiles."""
     rows = [[name, seconds(value)] for name, value in summary["latency_s"].items()]
-    chart = wide(histogram(records.latencies(every)))
+    marks = [(name, summary["latency_s"][name]) for name in ("p50", "p95") if summary["latency_s"][name] is not None]
+    chart = wide(histogram(records.latencies(every), marks))
     return f"<h2>Latency of good images</h2>{chart}{table(['quantile', 'latency'], rows, 'The quantiles as a table')}"
 
 
 def outcomes_part(summary: Mapping[str, Any]) -> str:
-    """How the requests ended."""
-    rows = [[name, str(count)] for name, count in summary["outcomes"].items()]
+    """How the requests ended, and how none did."""
+    ended = {name.replace("_", " "): count for name, count in summary["outcomes"].items()}
+    rows = [[name, str(count)] for name, count in ended.items() if count]
     rows += [["sent", str(summary["sent"])], ["compared with their reference picture", str(summary["verified"])]]
-    return f"<h2>Outcomes</h2>{table(['outcome', 'requests'], rows)}"
+    none = ", ".join(name for name, count in ended.items() if not count)
+    never = f"<p class=dim>None: {escape(none)}.</p>" if none else ""
+    return f"<h2>Outcomes</h2>{table(['outcome', 'requests'], rows)}{never}"
 
 
 def scaling_part(summary: Mapping[str, Any]) -> str:
@@ -148,53 +160,39 @@ def _autoscaler(summary: Mapping[str, Any]) -> str:
 
 def cost_part(summary: Mapping[str, Any]) -> str:
     """The run's cost, split into steady work, cold start and tail, and by node."""
-    money = summary["cost"]
-    why = f"<p class=dim>{escape(money['why'])}.</p>" if money["why"] else ""
-    split = [(name, money[key]) for name, key in COSTS if money[key] is not None]
-    lines = table(["", "USD"], [[name, f"{value:.4f}"] for name, value in split]) if split else "<p>Unknown.</p>"
+    costs = summary["cost"]
+    why = f"<p class=dim>{escape(costs['why'])}.</p>" if costs["why"] else ""
+    split = [[name, f"{costs[key]:.4f}"] for name, key in COSTS if costs[key] is not None]
+    lines = table(["", "USD"], split) if costs["total_usd"] else f"<p>{money(costs['total_usd']).capitalize()}.</p>"
     rows = [
         [n["name"], n["instance_type"], n["capacity_type"], seconds(n["end"] - n["begin"]), number(n["cost_usd"], "")]
-        for n in money["nodes"]
+        for n in costs["nodes"]
     ]
     nodes = table(["node", "type", "capacity", "paid time", "USD"], rows) if rows else ""
-    dated = f"<p class=dim>List prices of {money['prices']['region']}, {money['prices']['as_of']}.</p>" if rows else ""
+    dated = ""
+    if rows:
+        listed = f"list prices of {costs['prices']['region']}, {costs['prices']['as_of']}"
+        dated = f"<p class=dim>Prices: those of --price, else {listed}.</p>"
     return f"<h2>Cost</h2>{lines}{why}{nodes}{dated}"
-
-
-def strip_part(samples: Sequence[Path]) -> str:
-    """A strip of sample images."""
-    images = [image for image in (thumbnail(path) for path in samples[:MAX_SAMPLES]) if image]
-    if not images:
-        return ""
-    drawn = "".join(f'<img src="{image}" alt="A sample image of the run">' for image in images)
-    return f"<h2>Samples</h2><div class=strip>{drawn}</div>"
-
-
-def thumbnail(path: Path) -> str:
-    """A small JPEG of a sample as a data URI; empty for what is no image."""
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as image:
-            small = image.convert("RGB")
-            small.thumbnail((THUMBNAIL, THUMBNAIL))
-            buffer = io.BytesIO()
-            small.save(buffer, "JPEG", quality=80)
-    except (UnidentifiedImageError, OSError, ValueError):
-        return ""
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
 def how_part(summary: Mapping[str, Any]) -> str:
     """The settings, the clocks and the way to the service."""
     rows = [[str(key), str(value)] for key, value in summary["settings"].items()]
-    rows += [[f"clock of the {name.replace('_', ' ')}", _clock(skew)] for name, skew in summary["clocks"].items()]
+    rows += [
+        [f"clock of the {name.replace('_', ' ')}", _clock(skew)] for name, skew in summary.get("clocks", {}).items()
+    ]
     rows.append(["reached via", summary["via"] or "directly"])
     if summary["via"] == "tunnel":
-        how = "against a pod's own address" if summary["tunnel_compared"] else "at most: a whole round trip of /healthz"
+        how = (
+            "against a pod's own address"
+            if summary.get("tunnel_compared")
+            else "at most: a whole round trip of /healthz"
+        )
         rows.append([f"added by the tunnel ({how})", milliseconds(summary["tunnel_latency_s"])])
-    outside = " / ".join(milliseconds(summary["outside_service_s"][name]) for name in ("p50", "p95"))
-    rows.append(["of each image's latency outside the service: way, proxy, transfer (p50 / p95)", outside])
+    outside = summary.get("outside_service_s", {})
+    told = " / ".join(milliseconds(outside.get(name)) for name in ("p50", "p95"))
+    rows.append(["of an image's latency outside the service: way, proxy, transfer (p50 / p95)", told])
     return (
         f"<h2>How it was run</h2><p>{escape(summary['shows'])}</p>{table(['setting', 'value'], rows, 'The settings')}"
     )
@@ -216,6 +214,11 @@ def milliseconds(value: Any) -> str:
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], behind: str = "") -> str:
     """A table; with `behind`, folded away under that line."""
     top = "".join(f"<th scope=col>{escape(name)}</th>" for name in head)
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    body = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in rows)
     drawn = f"<div class=scroll><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
     return f"<details><summary>{escape(behind)}</summary>{drawn}</details>" if behind else drawn
+
+
+def _cell(text: str) -> str:
+    """A cell; a short one, such as a time with its unit, stays on one line."""
+    return f"<td{' class=short' if len(text) <= 12 else ''}>{escape(text)}</td>"

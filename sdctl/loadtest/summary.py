@@ -87,7 +87,11 @@ def summarise(run: Run) -> dict[str, Any]:
         "goodput_per_s": len(good) / span if span > 0 else None,
         "slo": _objectives(run.objectives, run.records, span),
         "latency_goal_s": goal,
-        "replicas": {"max_running": most, "max_target": _max_target(run.transitions)},
+        "replicas": {
+            "before": running[0][1] if running else None,
+            "max_running": most,
+            "max_target": _max_target(run.transitions),
+        },
         "nodes": {"max": max((n for _, n in counts(run.transitions, "ray_node", "alive", GONE)), default=None)},
         "autoscaler": autoscaler.said(run.transitions, burst),
         "phases": _phases(lines),

@@ -44,7 +44,7 @@ def serve_changes(before: Deployment | None, after: Deployment, observed: float)
     known = {replica.id: replica for replica in before.replicas} if before else {}
     for replica in after.replicas:
         earlier = known.pop(replica.id, None)
-        if earlier is None or earlier.state != replica.state:
+        if earlier is None or (earlier.state, earlier.node_id) != (replica.state, replica.node_id):
             # Only the actor's start has a time of its own; for RUNNING the API gives none.
             at = replica.started if earlier is None and replica.state == "STARTING" else None
             detail = {"node": replica.node_id, "start_time": replica.started, **first}

@@ -79,7 +79,7 @@ def test_a_burst_brings_nodes_and_the_report_tells_how(
 
     assert summary["sent"] == sum(summary["outcomes"].values()) == len(lines(out / "requests.jsonl"))
     assert summary["outcomes"]["ok"] > 20
-    assert summary["replicas"] == {"max_running": MOST, "max_target": MOST}
+    assert summary["replicas"] == {"before": 1, "max_running": MOST, "max_target": MOST}
     lanes = summary["timeline"]["lanes"]
     assert len(lanes) == MOST - 1
     for lane in lanes:

@@ -90,7 +90,7 @@ def check(summary: dict[str, Any], changes: list[dict[str, Any]], ray: Ray) -> N
     head = 1
     assert max(gpu_nodes) - head == max(count for _, count in ray.seen) == MOST
     assert gpu_nodes[-1] - head == 1
-    assert summary["replicas"] == {"max_running": MOST, "max_target": MOST}
+    assert summary["replicas"] == {"before": 1, "max_running": MOST, "max_target": MOST}
     assert summary["nodes"] == {"max": MOST + head}
 
     assert summary["sent"] == sum(summary["outcomes"].values())

@@ -194,7 +194,7 @@ def test_the_summary_has_the_documented_fields_and_its_sums_hold() -> None:
     wanted = {"sent", "outcomes", "latency_s", "goodput_per_s", "slo", "replicas", "phases", "cost"}
     assert wanted <= got.keys()
     assert got["sent"] == sum(got["outcomes"].values()) == 61
-    assert got["replicas"] == {"max_running": 2, "max_target": 2}
+    assert got["replicas"] == {"before": 1, "max_running": 2, "max_target": 2}
     assert got["phases"]["pull"] == {"known": 1, "min": 240.0, "median": 240.0, "max": 240.0}
     assert got["slo"] == [{"objective": "p95<10s", "met": True, "value": 4.0}]
     assert got["cost"]["total_usd"] == pytest.approx((430 - 40) / 3600 * 1.006) or got["cost"]["why"]
@@ -204,7 +204,7 @@ def test_the_report_is_one_page_that_refers_to_nothing_and_escapes_what_it_shows
     run = story()
     page = render(summarise(run), run.records, run.transitions)
     assert "<script" not in page
-    assert "http" not in page.replace("http_error", "")
+    assert "http" not in page.replace("http error", "")
     assert "src=" not in page
     assert len(page) < 500_000
     for word in ("Latency", "In flight", "Replicas", "Nodes", "pull", "unfinished", "unknown"):

@@ -17,7 +17,7 @@ import pytest
 
 from sdctl.loadtest.results import Results
 from tests.fakes.http_service import HttpService, Reply, error, http_service
-from tests.loads import generator
+from tests.loads import generator, lines
 from tests.sdctl.loadtest.builders import record
 
 pytestmark = pytest.mark.wire
@@ -29,11 +29,14 @@ def fake() -> Iterator[HttpService]:
         yield serving
 
 
-def start(url: str, folder: Path, *words: str) -> "subprocess.Popen[str]":
+def start(url: str, folder: Path, *words: str, file_limit: int = 0) -> "subprocess.Popen[str]":
+    """Begin a load test; with a limit in bytes, its files can grow no further, as on a full disk."""
     prompts = folder / "prompts.txt"
     prompts.write_text("a red circle\na blue star\n", encoding="utf-8")
     command = [sys.executable, "-m", "sdctl", "loadtest", "--target", url, "--prompts", str(prompts)]
-    environment = {**os.environ, "XDG_STATE_HOME": str(folder / "state")}
+    if file_limit:
+        command = ["prlimit", f"--fsize={file_limit}", *command]
+    environment = {**os.environ, "XDG_STATE_HOME": str(folder / "state"), "PYTHONDONTWRITEBYTECODE": "1"}
     return subprocess.Popen(
         [*command, "-o", str(folder / "out"), *words],
         stdout=subprocess.PIPE,
@@ -81,8 +84,7 @@ def test_every_way_a_request_can_end_is_counted_once(fake: HttpService, tmp_path
         "connection_lost": 2,
         "unfinished": 0,
     }
-    lines = (tmp_path / "out" / "requests.jsonl").read_text(encoding="utf-8").splitlines()
-    assert len(lines) == 40
+    assert len(lines(tmp_path / "out" / "requests.jsonl")) == 40
     assert all(not seen.path.startswith("/imagine?") for seen in fake.posts)
     assert (tmp_path / "out" / "report.html").stat().st_size > 5000
 
@@ -99,6 +101,7 @@ def test_what_is_in_flight_when_the_generator_is_killed_is_unfinished_not_forgot
     code, out, err = ended(process)
     summary = json.loads(out)
     assert summary["outcomes"]["unfinished"] == summary["sent"] == 3, err
+    assert [line["outcome"] for line in lines(tmp_path / "out" / "requests.jsonl")] == 3 * ["unfinished"]
     assert code == 1  # nothing succeeded
     assert any("died" in note for note in summary["notes"])
 
@@ -127,19 +130,19 @@ def test_the_load_ends_with_a_parent_that_was_killed(fake: HttpService, tmp_path
 
 def test_a_service_that_is_killed_loses_connections_and_no_request(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "loadtests.benchmarks.stub", "--latency", "0.02", "--record", str(tmp_path / "r")]
-    lines = tmp_path / "out" / "requests.jsonl"
+    told = tmp_path / "out" / "requests.jsonl"
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as service:
         assert service.stdout is not None
         url = f"http://127.0.0.1:{service.stdout.readline().strip()}"
         process = start(url, tmp_path, "--users", "3", "--run-time", "300s", "--json")
-        until(lambda: lines.exists() and '"ok"' in lines.read_text(encoding="utf-8"), "images come")
+        until(lambda: "ok" in {line["outcome"] for line in lines(told)}, "images come")
         service.kill()
-        until(lambda: lines.read_text(encoding="utf-8").count("connection_lost") >= 3, "connections are lost")
+        until(lambda: sum(line["outcome"] == "connection_lost" for line in lines(told)) >= 3, "connections are lost")
         process.send_signal(signal.SIGINT)
         code, out, err = ended(process)
     summary = json.loads(out)
     assert code == 130, err
-    assert summary["sent"] == sum(summary["outcomes"].values()) == len(lines.read_text(encoding="utf-8").splitlines())
+    assert summary["sent"] == sum(summary["outcomes"].values()) == len(lines(told))
     assert summary["outcomes"]["ok"] > 0
     assert summary["outcomes"]["connection_lost"] >= 3
     assert (tmp_path / "out" / "report.html").exists()
@@ -160,6 +163,16 @@ def test_a_full_disk_stops_the_writing_and_not_the_counting(tmp_path: Path) -> N
     results.request(record(2, 3.0))
     results.close()
     assert "No space left" in results.trouble
+
+
+def test_a_run_on_a_full_disk_still_says_what_happened(fake: HttpService, tmp_path: Path) -> None:
+    words = ("--rate", "20/s", "--arrivals", "constant", "--run-time", "2s", "--json")
+    code, out, err = ended(start(fake.url, tmp_path, *words, file_limit=4096))
+    summary = json.loads(out)
+    assert code == 0, err
+    assert summary["sent"] == summary["outcomes"]["ok"] == 40
+    assert any("could not be written" in note for note in summary["notes"]), summary["notes"]
+    assert (tmp_path / "out" / "requests.jsonl").stat().st_size <= 4096
 
 
 @pytest.mark.parametrize(
