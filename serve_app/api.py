@@ -50,7 +50,7 @@ def make_api(service: Service) -> FastAPI:
     api.state.service = service
     for dialect in DIALECTS:
         api.include_router(dialect.router)
-    api.add_api_route("/healthz", _health, methods=["GET"], responses={503: {"description": "Not ready"}})
+    api.add_api_route("/healthz", _health, methods=["GET"], responses=documents.HEALTH)
     api.add_api_route("/docs", _docs, methods=["GET"], include_in_schema=False)
     api.add_exception_handler(ServiceError, _on_service_error)
     api.add_exception_handler(HTTPException, _on_http_error)
@@ -67,13 +67,13 @@ def make_api(service: Service) -> FastAPI:
 
 
 class Api(FastAPI):
-    """The application, whose document says where a key is needed."""
+    """The application, whose document is true: FastAPI's knows neither our keys nor our errors."""
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document."""
-        if self.openapi_schema is None and self.state.service.keys:
-            self.openapi_schema = documents.with_keys(super().openapi())
-        return super().openapi()
+        if self.openapi_schema is None:
+            self.openapi_schema = documents.finished(super().openapi(), keys=self.state.service.keys is not None)
+        return self.openapi_schema
 
 
 async def _docs(request: Request) -> HTMLResponse:

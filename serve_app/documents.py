@@ -55,6 +55,10 @@ def _error(refusal: Refusal) -> dict[str, Any]:
     return said
 
 
+def _json(description: str, example: dict[str, Any]) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"example": example}}}
+
+
 INTERNAL = _errors(Refusal(500, "internal_error", "The service failed; its log has the cause under the request's id."))
 KEY_ERRORS = INTERNAL | _errors(
     Refusal(401, "invalid_api_key", "No key, or one that is not known here."),
@@ -72,6 +76,10 @@ ERRORS = (
 )
 MISSING = _errors(Refusal(404, "not_found", "There is no such thing, or no longer."))
 GONE = INTERNAL | INVALID | MISSING
+HEALTH: Responses = {
+    200: _json("A replica can make images, or is busy with it.", {"status": "ok", "replicas": 1, "in_flight": 0}),
+    503: _json("Starting, or no replica has answered for 10 s.", {"status": "starting"}),
+}
 BODY_ERRORS = ERRORS | _errors(
     Refusal(413, "request_too_large", "The body is too large."),
     Refusal(415, "unsupported_media_type", "The body is not application/json."),
@@ -117,11 +125,16 @@ def json_body(model: type[BaseModel], example: dict[str, Any]) -> dict[str, Any]
     return {"requestBody": {"required": True, "content": content}}
 
 
-def with_keys(document: dict[str, Any]) -> dict[str, Any]:
-    """The document where every route that answers 401 asks for a key."""
-    document["components"]["securitySchemes"] = {KEY: {"type": "http", "scheme": "bearer"}}
+def finished(document: dict[str, Any], *, keys: bool) -> dict[str, Any]:
+    """FastAPI's document without its own 422, which no route answers; what answers 401 asks for a key."""
+    schemas = document["components"]["schemas"]
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
     for path in document["paths"].values():
         for operation in path.values():
-            if "401" in operation["responses"]:
+            operation["responses"].pop("422", None)
+            if keys and "401" in operation["responses"]:
                 operation["security"] = [{KEY: []}]
+    if keys:
+        document["components"]["securitySchemes"] = {KEY: {"type": "http", "scheme": "bearer"}}
     return document

@@ -45,18 +45,19 @@ def an_image_is_one(ctx: Any, response: Any, case: Any) -> None:
             image.load()
 
 
-def configured(examples: int, *, key: str = "", expected: tuple[str, ...] = (), seed: int = 7) -> SchemathesisConfig:
+def configured(examples: int, key: str, *, url: str = "", expected: tuple[str, ...] = ()) -> SchemathesisConfig:
     """So many random requests a route, the same in every run; what a document cannot say is not expected of it."""
     document: dict[str, Any] = {
-        "seed": seed,
+        "headers": {"Authorization": f"Bearer {key}"},
+        "seed": 7,
         "generation": {"max-examples": examples, "deterministic": True, "no-shrink": True},
         "checks": {
             "positive_data_acceptance": {"enabled": False},  # sizes and budgets are the model's
             "not_a_server_error": {"expected-statuses": ["2xx", "3xx", "4xx", *expected]},
         },
     }
-    if key:
-        document["headers"] = {"Authorization": f"Bearer {key}"}
+    if url:
+        document |= {"base-url": url, "request-timeout": 300}
     return SchemathesisConfig.from_dict(document)
 
 

@@ -69,11 +69,36 @@ def test_links_are_bounded_in_time_and_memory() -> None:
     assert [links.get(name) is not None for name in names] == [False, True, True]
 
 
+def test_a_links_name_is_signed_with_its_end() -> None:
+    clock = Clock()
+    links, other = Links(clock=clock), Links(clock=clock)
+    name = links.keep(picture(resolve(ImageRequest(prompt="a"), PROFILE, Call("id", "ann", 1.0))))
+    said, end, signature = name.split(".")
+    assert int(end) == clock.now + LIFETIME_S
+    for forged in (
+        f"{said}.{int(end) + 9999}.{signature}",
+        f"{said}.{end}.",
+        f"{said}.{end}",
+        "",
+        "..",
+        "ä.1.ö",
+        name + "=",
+    ):
+        assert links.get(forged) is None
+    assert other.get(name) is None  # another replica has another secret
+    assert links.get(name) is not None
+
+
 def test_the_bytes_by_accept(front: Front) -> None:
     async def use(client: httpx.AsyncClient) -> None:
         response = await client.post(ROUTE, json={"prompt": "a", "seed": 3}, headers={"accept": "image/png"})
         assert response.headers["content-type"] == "image/png"
         assert (pixels(response.content) == colour("a", 3)).all()
+        any_kind = await client.post(ROUTE, json={"prompt": "a", "seed": 3}, headers={"accept": "image/*"})
+        assert any_kind.headers["content-type"] == "image/png"
+        assert any_kind.headers["x-seed"] == "3"
+        two = await client.post(ROUTE, json={"prompt": "a", "n": 2}, headers={"accept": "image/*"})
+        assert len(two.json()["data"]) == 2  # no image file holds two
 
     front.run(use)
 
