@@ -1,4 +1,4 @@
-"""A burst on a cluster, end to end: Karpenter brings nodes, replicas follow, the API server is away, all goes again."""
+"""A burst on a cluster, end to end: nodes come, replicas follow, forwards break, the API server is away, all goes."""
 
 import json
 import os
@@ -57,6 +57,8 @@ def test_a_burst_brings_nodes_and_the_report_tells_how(
     process = start(control_plane, namespace, tmp_path)
     try:
         platform.until(lambda: len(told("replica", "RUNNING")) == len(told("nodeclaim", "initialized")) == MOST)
+        platform.kubelet.cut()  # the forwards break off
+        platform.until(lambda: "connection_lost" in {line["outcome"] for line in lines(out / "requests.jsonl")})
         claims = {claim["metadata"]["name"] for claim in platform.list("nodeclaims")}
         control_plane.stop_apiserver()
         platform.until(lambda: "Kubernetes" in told("watcher", "lost"))

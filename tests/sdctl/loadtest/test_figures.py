@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 
 from sdctl.errors import InvalidRequest
 from sdctl.loadtest import cost, plan, prediction, room
-from sdctl.loadtest.causes import why_not_further
 from sdctl.loadtest.prediction import Scaling, compare, predict, scaling_from
-from sdctl.loadtest.records import Record, objective
+from sdctl.loadtest.records import objective
 from sdctl.loadtest.report import render
 from sdctl.loadtest.summary import Run, summarise, surplus
 from sdctl.loadtest.told import told
@@ -68,42 +67,6 @@ def test_prediction_against_fact() -> None:
     assert "could not be seen" in compare(got, replicas=None, decided_after_s=None)
 
 
-def test_every_cause_is_named_once_with_what_to_do() -> None:
-    load = predict(plan.closed("constant", 50, None, 300.0), SCALING, running=1)
-    events = [
-        change("event", f"e{n}", "x", BURST + n, cause=code, message="said so")
-        for n, code in enumerate(["no_capacity", "no_capacity", "pool_limit", "quota", "image_pull", "spot_loss"])
-    ]
-    stuck = [
-        change("nodeclaim", "c", "registered", BURST),
-        change("pod", "p", "created", BURST + 400),
-    ]
-    busy = [record(1, BURST + 9, outcome="refused_busy")]
-    got = why_not_further(SCALING, load, [*events, *stuck], busy, max_running=1)
-    assert [cause.code for cause in got] == [
-        "no_capacity",
-        "pool_limit",
-        "quota",
-        "image_pull",
-        "spot_loss",
-        "gpu_never_registered",
-        "busy_is_no_demand",
-    ]
-    assert all(cause.hint for cause in got)
-
-
-def test_a_pod_that_waited_for_its_node_and_got_it_is_no_cause() -> None:
-    load = predict(plan.closed("constant", 50, None, 300.0), SCALING, running=1)
-    waits = [
-        change("event", f"e-{pod}", "FailedScheduling", BURST + 5, cause="unschedulable", about=pod, message="no room")
-        for pod in ("placed", "stuck")
-    ]
-    got = why_not_further(SCALING, load, [*waits[:1], change("pod", "placed", "bound", BURST + 60)], [], max_running=2)
-    assert got == []
-    [cause] = why_not_further(SCALING, load, waits[1:], [], max_running=2)
-    assert cause.code == "unschedulable"
-
-
 def test_cost_is_split_into_cold_start_steady_work_and_tail() -> None:
     run = story()
     got = summarise(replace(run, prices={"g5.xlarge": 1.0}))["cost"]
@@ -127,13 +90,6 @@ def test_room_is_what_the_groups_hold() -> None:
     assert room.worker_limit([room.Group(3, 1.0)], 0.5) == 6
     assert room.worker_limit([room.Group(3, 1.0)], 0.0) is None
     assert room.worker_limit([], 1.0) is None
-
-
-def test_reaching_the_maximum_is_a_cause_and_a_late_generator_too() -> None:
-    load = predict(plan.closed("constant", 50, None, 300.0), SCALING, running=1)
-    late = [Record(n, "p", 1.0, 5.0, 6.0, 6.0, "ok") for n in range(5)]
-    codes = [cause.code for cause in why_not_further(SCALING, load, [], late, max_running=4)]
-    assert codes == ["max_replicas", "generator_limit"]
 
 
 def test_cost_counts_from_launch_to_gone_and_needs_a_known_price() -> None:

@@ -1,9 +1,22 @@
-"""What a snapshot of a cluster tells a load test."""
+"""What snapshots of a cluster and looks at Ray tell a load test."""
 
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from sdctl.cluster import watching
+from sdctl.cluster.client import Cluster
 from sdctl.cluster.objects import Object
 from sdctl.cluster.snapshot import Snapshot
-from sdctl.cluster.watching import is_shared, moments
+from sdctl.cluster.watching import KubernetesWatcher, is_shared, moments
+from sdctl.errors import NotAllowed, SdctlError, Unreachable
 from sdctl.loadtest.live import Live
+from sdctl.loadtest.transitions import Transition
+from sdctl.loadtest.watch import ServeWatcher, Watch
+from sdctl.ray_api import RayApi
+from sdctl.targets.base import Endpoint
+from tests.fakes.ray_dashboard import FakeRay
 from tests.sdctl.loadtest.builders import change, record
 from tests.sdctl.loadtest.test_timeline import BURST, baseline, cold_node
 
@@ -62,3 +75,93 @@ def test_the_screen_has_one_size_and_says_what_each_newcomer_is_at() -> None:
     assert "first image" not in "\n".join(live.lines(BURST + 411))
     live.change(change("pod", "worker-1", "ready", BURST + 412))
     assert "worker-1" not in live.line(BURST + 413)
+
+
+def told(changes: list[Transition]) -> list[tuple[str, str, str]]:
+    return [(each.kind, each.name, each.what) for each in changes]
+
+
+@pytest.fixture
+def ray() -> Iterator[FakeRay]:
+    fake = FakeRay()
+    fake.config = {"applications": [{"name": "sd", "deployments": [{"name": "Generator"}]}]}
+    yield fake
+    fake.close()
+
+
+@pytest.mark.wire
+def test_what_a_look_told_is_not_lost_when_the_look_fails_half_way(ray: FakeRay) -> None:
+    with RayApi(Endpoint(f"http://127.0.0.1:{ray.ports[8265]}")) as api:
+        watcher = ServeWatcher(api)
+        assert ("replica", "generator0", "RUNNING") in told(watcher.poll(1.0))
+        ray.replicas["Generator"] = 2
+        nodes, api.nodes = api.nodes, failing  # type: ignore[method-assign, assignment]
+        with pytest.raises(Unreachable):
+            watcher.poll(2.0)
+        api.nodes = nodes  # type: ignore[method-assign]
+        assert told(watcher.poll(3.0)) == [("deployment", "Generator", "target"), ("replica", "generator1", "RUNNING")]
+
+
+def failing() -> None:
+    raise Unreachable("away")
+
+
+def test_a_cluster_that_refuses_for_a_moment_has_lost_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen = [
+        Snapshot("ns", "sd", pods=(pod("a"),), forbidden=frozenset({"list nodes"})),
+        Snapshot("ns", "sd", forbidden=frozenset({"list nodes", "list pods"})),
+        Snapshot("ns", "sd", pods=(pod("a"), pod("b")), forbidden=frozenset({"list nodes"})),
+        Snapshot("ns", "sd", pods=(pod("b"),), forbidden=frozenset({"list nodes"})),
+    ]
+    monkeypatch.setattr(watching, "take", lambda *_: seen.pop(0))
+    watcher = KubernetesWatcher(Cluster(None))
+    assert {name for _, name, _ in told(watcher.poll(1.0))} == {"a"}
+    with pytest.raises(NotAllowed, match="list pods"):
+        watcher.poll(2.0)
+    assert {name for _, name, _ in told(watcher.poll(3.0))} == {"b"}
+    assert told(watcher.poll(4.0)) == [("pod", "a", "gone")]
+
+
+class Blinking:
+    """A watcher that cannot see at its second look."""
+
+    name = "Blinking"
+
+    def __init__(self) -> None:
+        self.looks = 0
+        self.enough = threading.Event()
+
+    def poll(self, observed: float) -> list[Transition]:
+        self.looks += 1
+        if self.looks == 4:
+            self.enough.set()
+        if self.looks == 2:
+            raise SdctlError("nothing to see")
+        return [Transition("pod", f"look-{self.looks}", "created", observed)]
+
+
+def test_losing_sight_is_told_once_and_so_is_seeing_again() -> None:
+    taken: list[Transition] = []
+    watcher = Blinking()
+    watch = Watch([watcher], taken.append, every_s=0.0)
+    watch.start()
+    assert watcher.enough.wait(60)
+    watch.stop()
+    assert told(taken)[:4] == [
+        ("pod", "look-1", "created"),
+        ("watcher", "Blinking", "lost"),
+        ("pod", "look-3", "created"),
+        ("watcher", "Blinking", "back"),
+    ]
+    assert taken[1].detail["message"] == "nothing to see"
+    assert sum(each.kind == "watcher" for each in taken) == 2
+
+
+def test_a_replica_waits_for_its_node_and_then_loads() -> None:
+    live = Live(BURST, 60.0)
+    live.change(change("replica", "new", "STARTING", BURST, node=""))
+    assert "new        waits for a node 5 s" in "\n".join(live.lines(BURST + 5))
+    live.change(change("replica", "new", "STARTING", BURST + 6, node="n1"))
+    assert "new        load 1 s" in "\n".join(live.lines(BURST + 7))
