@@ -44,6 +44,7 @@ def make_api(service: Service) -> FastAPI:
         summary="Text to image",
         version=config.app_version,
         lifespan=lifespan,
+        redirect_slashes=False,  # behind a load balancer they would lead from https to http, with the prompt
         docs_url=None,  # FastAPI's pages load scripts from a content network
         redoc_url=None,
     )

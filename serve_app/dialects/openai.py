@@ -106,8 +106,7 @@ def _data(request: Request, picture: Picture, response_format: str | None) -> Im
         warnings=[warning.model_dump() for warning in receipt.warnings],
     )
     if response_format == "url":
-        name = request.app.state.service.links.keep(picture)
-        data.url = str(request.url_for("kept_image", name=name))
+        data.url = _link(request, request.app.state.service.links.keep(picture))
     else:
         data.b64_json = base64.b64encode(picture.data).decode("ascii")
     return data
@@ -119,6 +118,13 @@ class LinkQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     download: bool = Field(default=False, description=DOWNLOAD)
+
+
+def _link(request: Request, name: str) -> str:
+    """The picture's address as the caller sees this service: over TLS where a load balancer says so."""
+    url = request.url_for("kept_image", name=name)
+    scheme = request.headers.get("x-forwarded-proto", "").partition(",")[0].strip()
+    return str(url.replace(scheme=scheme) if scheme in ("http", "https") else url)
 
 
 @router.get(

@@ -73,6 +73,27 @@ def test_links_save_where_asked(front: Front, query: str, saved: bool) -> None:
     front.run(use)
 
 
+@pytest.mark.parametrize(
+    ("headers", "begin"),
+    [
+        ({}, "http://127.0.0.1/v1/images/kept/"),
+        ({"host": "images.example", "x-forwarded-proto": "https"}, "https://images.example/v1/images/kept/"),
+        ({"host": "images.example", "x-forwarded-proto": "https, http"}, "https://images.example/v1/images/kept/"),
+        ({"host": "images.example", "x-forwarded-proto": "javascript"}, "http://images.example/v1/images/kept/"),
+    ],
+)
+def test_links_and_prompts_stay_on_tls_behind_a_load_balancer(
+    front: Front, headers: dict[str, str], begin: str
+) -> None:
+    async def use(client: httpx.AsyncClient) -> None:
+        body = {"prompt": "a", "response_format": "url"}
+        answer = await client.post("/v1/images/generations", json=body, headers=headers)
+        assert answer.json()["data"][0]["url"].startswith(begin)
+        assert (await client.get("/imagine/?prompt=a", headers=headers)).status_code == 404  # not a redirect to http
+
+    front.run(use)
+
+
 def test_pages_of_other_origins_may_call_only_where_they_are_named() -> None:
     async def use(client: httpx.AsyncClient) -> None:
         nonlocal allowed
