@@ -14,18 +14,18 @@ from sdctl.errors import Interrupted, SdctlError
 from sdctl.loadtest.child import Child
 from sdctl.loadtest.live import Live
 from sdctl.loadtest.plan import Plan, Stage
-from sdctl.loadtest.prediction import Prediction, Scaling, predict, told
+from sdctl.loadtest.prediction import told
 from sdctl.loadtest.preflight import Facts, ask
 from sdctl.loadtest.records import Ledger, Objective, Record
 from sdctl.loadtest.recovery import drain, grew
 from sdctl.loadtest.results import SAMPLES, Results
-from sdctl.loadtest.room import groups, known_start_s, remember
+from sdctl.loadtest.room import remember
 from sdctl.loadtest.screen import shown
 from sdctl.loadtest.summary import Run, summarise
 from sdctl.loadtest.transitions import Transition
-from sdctl.loadtest.watch import ServeWatcher, Watch, Watcher, scaling
+from sdctl.loadtest.watch import Watch
+from sdctl.loadtest.watched import Watched, watch_of
 from sdctl.output import Output
-from sdctl.ray_api import RayApi
 from sdctl.targets.base import Endpoint, Target
 
 SCREEN_EVERY_S = 0.5
@@ -64,8 +64,7 @@ class LoadTest:
         self._ledger = Ledger()
         self._live = Live(time.time(), settings.plan.run_time_s)
         self._notes: list[str] = []
-        self._scaling: Scaling | None = None
-        self._prediction: Prediction | None = None
+        self._watched = Watched()
         self._interrupted = 0
         self._drawing = False
 
@@ -78,14 +77,16 @@ class LoadTest:
             if facts.busy is not False:
                 seen = "was not idle" if facts.busy else "does not tell whether it is idle"
                 self._note(f"The service {seen} before the run.")
-            watchers = self._watchers(stack)
+            self._watched = watched = watch_of(self._target, self._settings.plan, stack, self._note)
+            if watched.prediction is not None:
+                self._output.info(told(watched.prediction))
             started = time.time()
             warm = self._warm_up(endpoint)
-            watch = Watch(watchers, self._took)
+            watch = Watch(watched.watchers, self._took)
             watch.start()
             self._send(endpoint, self._settings.plan, self._ledger)
             ended = time.time()
-            if self._settings.until_drained and watchers and not self._interrupted:
+            if self._settings.until_drained and watched.watchers and not self._interrupted:
                 self._wait_drained()
             watch.stop()
         return self._finish(started, ended, warm, facts, endpoint)
@@ -94,27 +95,6 @@ class LoadTest:
         self._notes.append(text)
         if not self._drawing:  # a line in the middle of the screen would tear it; the result tells all notes
             self._output.info(text)
-
-    def _watchers(self, stack: ExitStack) -> list[Watcher]:
-        """What can be watched of this target, and the prediction; a dashboard out of reach is told, not fatal."""
-        watchers: list[Watcher] = []
-        if self._target.name == "url":
-            self._note("Behind a URL only the client's side can be seen: no replicas, no nodes, no cost.")
-            return watchers
-        try:
-            api = stack.enter_context(RayApi(stack.enter_context(self._target.dashboard())))
-            self._scaling, running = scaling(api, groups(self._target))
-            start_s = known_start_s(self._target)
-            self._prediction = predict(self._settings.plan, self._scaling, running=running, start_s=start_s)
-            watchers.append(ServeWatcher(api))
-            self._output.info(told(self._prediction))
-        except SdctlError as error:
-            self._note(f"Replicas and nodes are not watched: {error.message}")
-        if self._target.name == "kubernetes":
-            from sdctl.cluster.watching import KubernetesWatcher, cluster_of
-
-            watchers.append(KubernetesWatcher(cluster_of(self._target)))
-        return watchers
 
     def _took(self, change: Transition) -> None:
         with self._taking:
@@ -207,7 +187,8 @@ class LoadTest:
             signal.signal(signal.SIGINT, before)
 
     def _wait_drained(self) -> None:
-        expected = self._prediction.drained_after_s if self._prediction else None
+        prediction = self._watched.prediction
+        expected = prediction.drained_after_s if prediction else None
         limit = (expected or 0.0) + DRAIN_MARGIN_S.get(self._target.name, 0.0)
         likely = "within a time that is not known" if expected is None else f"after about {expected:.0f} s"
         self._output.info(f"Waiting until it has drained: expected {likely}, at most {limit:.0f} s; Ctrl-C ends it.")
@@ -252,8 +233,8 @@ class LoadTest:
             mode=plan.mode,
             target=self._target.name,
             via=endpoint.via,
-            prediction=self._prediction,
-            scaling=self._scaling,
+            prediction=self._watched.prediction,
+            scaling=self._watched.scaling,
             objectives=self._settings.objectives,
             prices=self._settings.prices,
             notes=self._notes,

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from sdctl.loadtest.sections import percent, seconds
+from sdctl.loadtest.verdict import verdict
 
 
 def told(summary: Mapping[str, Any], folder: Path) -> list[str]:
@@ -12,6 +13,7 @@ def told(summary: Mapping[str, Any], folder: Path) -> list[str]:
     heads, latency, waste = summary["timeline"]["headlines"], summary["latency_s"], summary["waste"]
     ended = ", ".join(f"{count} {name}" for name, count in summary["outcomes"].items() if count)
     lines = [
+        f"Verdict      {verdict(summary)[0]}",
         f"Requests     {summary['sent']} sent: {ended or 'none'}",
         f"Verified     {summary['verified']} compared with their reference picture",
         f"Latency      p50 {seconds(latency['p50'])}, p95 {seconds(latency['p95'])}, p99 {seconds(latency['p99'])}",

@@ -38,7 +38,7 @@ def _images(summary: Mapping[str, Any]) -> str:
     if good == sent:
         checked = summary["verified"] == sent and sent
         how = ", each compared with its reference picture" if checked else ""
-        return f"All {sent} requests gave a good image{how}."
+        return f"{'The one request' if sent == 1 else f'All {sent} requests'} gave a good image{how}."
     ended = [
         f"{count} {name.replace('_', ' ')}" for name, count in summary["outcomes"].items() if count and name != "ok"
     ]

@@ -25,13 +25,10 @@ def start(control_plane: ControlPlane, namespace: str, folder: Path) -> "subproc
     command += ["--users", "8", "--run-time", "30m", "--grace", "120s", "--until-drained", "--price", "g5.xlarge=1.0"]
     command += ["--json", "-o", str(folder / "out")]
     environment = {key: value for key, value in os.environ.items() if key != "SDCTL_TOKEN"}
-    return subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment | {"XDG_STATE_HOME": str(folder)},
-    )
+    with (folder / "stderr").open("w", encoding="utf-8") as said:  # stays with the results of a run that failed
+        return subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=said, text=True, env=environment | {"XDG_STATE_HOME": str(folder)}
+        )
 
 
 def test_a_burst_brings_nodes_and_the_report_tells_how(
@@ -70,13 +67,13 @@ def test_a_burst_brings_nodes_and_the_report_tells_how(
         platform.until(lambda: len(told("ray_node", "alive")) == len(told("pod", "started")) == MOST + head)
         end_load(process.pid)
         rays[0].shrink.set()
-        document, err = process.communicate(timeout=300)
+        document, _ = process.communicate(timeout=300)
     finally:
         for each in rays:
             each.grown.set()
         process.kill()
         process.communicate()
-    assert process.returncode == 0, err
+    assert process.returncode == 0, (tmp_path / "stderr").read_text(encoding="utf-8")
     summary = json.loads(document)
 
     assert summary["sent"] == sum(summary["outcomes"].values()) == len(lines(out / "requests.jsonl"))
