@@ -45,12 +45,18 @@ def an_image_is_one(ctx: Any, response: Any, case: Any) -> None:
             image.load()
 
 
-def configured(examples: int, key: str, *, url: str = "", expected: tuple[str, ...] = ()) -> SchemathesisConfig:
-    """So many random requests a route, the same in every run; what a document cannot say is not expected of it."""
+def configured(
+    examples: int, key: str, *, url: str = "", expected: tuple[str, ...] = (), boundaries: bool = True
+) -> SchemathesisConfig:
+    """So many random requests a route, the same in every run; with every limit's both sides if `boundaries`.
+
+    What a document cannot say is not expected of the service.
+    """
     document: dict[str, Any] = {
         "headers": {"Authorization": f"Bearer {key}"},
         "seed": 7,
         "generation": {"max-examples": examples, "deterministic": True, "no-shrink": True},
+        "phases": {"coverage": {"enabled": boundaries}},
         "checks": {
             "positive_data_acceptance": {"enabled": False},  # sizes and budgets are the model's
             "not_a_server_error": {"expected-statuses": ["2xx", "3xx", "4xx", *expected]},

@@ -77,13 +77,14 @@ def session(leader: int) -> dict[int, psutil.Process]:
 
 def named(members: dict[int, psutil.Process], text: str) -> int:
     """The number of the one process whose command line has `text`."""
-    commands = {pid: _command(process) for pid, process in members.items()}
+    commands = {pid: command_of(process) for pid, process in members.items()}
     found = [pid for pid, command in commands.items() if text in command]
     assert len(found) == 1, (text, commands)
     return found[0]
 
 
-def _command(process: psutil.Process) -> str:
+def command_of(process: psutil.Process) -> str:
+    """Its command line, empty once it has ended."""
     try:
         return " ".join(process.cmdline())
     except psutil.Error:
@@ -96,7 +97,7 @@ def listeners(members: dict[int, psutil.Process]) -> dict[tuple[str, int], str]:
     for process in members.values():
         for connection in process.net_connections("tcp"):
             if connection.status == psutil.CONN_LISTEN:
-                found[connection.laddr.ip, connection.laddr.port] = _command(process)
+                found[connection.laddr.ip, connection.laddr.port] = command_of(process)
     return found
 
 

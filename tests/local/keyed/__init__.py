@@ -1,0 +1,1 @@
+"""The service with keys, behind a real Serve."""
