@@ -7,6 +7,7 @@ from typing import Any
 from sdctl.cluster.resources import Resource
 from sdctl.errors import Busy, InvalidRequest, NotAllowed, NotFound, SdctlError, Unreachable
 
+KIND_MISSING = "kind_missing"  # the server knows no such kind: its definition is not installed, or not loaded yet
 _VERBS = {"GET": "get", "POST": "create", "PATCH": "patch", "PUT": "update", "DELETE": "delete"}
 
 
@@ -123,7 +124,7 @@ def _missing(answer: dict[str, Any], attempt: Attempt) -> NotFound:
     return NotFound(
         f"This cluster does not know {attempt.resource.title} ({attempt.resource.api_version}).",
         hint=hints.get(attempt.resource.group, "Install what defines it."),
-        code="kind_missing",
+        code=KIND_MISSING,
     )
 
 

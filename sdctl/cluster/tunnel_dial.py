@@ -3,13 +3,14 @@
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
 from sdctl.cluster.client import Cluster
 from sdctl.cluster.pods import PodPort, Route
-from sdctl.cluster.refusals import Attempt, refusal, unreachable
+from sdctl.cluster.refusals import KIND_MISSING, Attempt, refusal, unreachable
 from sdctl.cluster.resources import PODS
 from sdctl.cluster.tunnel_frames import SUBPROTOCOL
 from sdctl.errors import InvalidRequest, NotAllowed, NotFound, SdctlError, Unreachable
@@ -20,6 +21,8 @@ HANDSHAKE_S = 30.0
 BACK_OFF = Policy(first_s=0.25, longest_s=1.5, patience_s=float("inf"))
 HANDSHAKES_AT_ONCE = 32
 FINAL = (NotAllowed, NotFound, InvalidRequest)  # another try would end the same
+# An API server that starts knows neither rights nor custom resources for a moment: what worked before is tried on.
+SETTLE_S = 30.0
 
 
 class Abandoned(SdctlError):
@@ -52,6 +55,8 @@ class Dialer:
         self._patience_s = patience_s
         self._lock = threading.Lock()
         self._down = False
+        self._worked = False
+        self._refused_since: float | None = None
         self._stopped = threading.Event()
         self._handshakes = threading.BoundedSemaphore(HANDSHAKES_AT_ONCE)
 
@@ -78,12 +83,21 @@ class Dialer:
             pod = self._route.next()
             with self._handshakes:
                 return Link(handshake(self._cluster, self._namespace, pod), pod)
-        except FINAL:
-            raise
         except SdctlError as error:
+            if isinstance(error, FINAL) and self._is_final(error):
+                raise
             self._route.forget()
             self._report(error.message)
             raise Again(error, reason=error.message) from None
+
+    def _is_final(self, error: SdctlError) -> bool:
+        """Whether a refusal is to be believed: where it may be of a server that starts, only once it has lasted."""
+        if isinstance(error, NotFound) and error.code != KIND_MISSING:
+            return True
+        with self._lock:
+            if self._refused_since is None:
+                self._refused_since = time.monotonic()
+            return not self._worked or time.monotonic() - self._refused_since >= SETTLE_S
 
     def _sleep(self, wait_s: float) -> None:
         self._stopped.wait(wait_s)
@@ -97,6 +111,7 @@ class Dialer:
     def _recovered(self, pod: PodPort) -> None:
         with self._lock:
             was_down, self._down = self._down, False
+            self._worked, self._refused_since = True, None
         if was_down:
             self._notify(f"Connected again, to {pod}.")
 

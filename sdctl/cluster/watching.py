@@ -72,15 +72,15 @@ class KubernetesWatcher:
         self._cluster = cluster
         self._told: set[tuple[str, str, str]] = set()
         self._there: set[tuple[str, str]] = set()
-        self._refused: frozenset[str] = frozenset()
+        self._refused: set[str] = set()
         self._first = True
 
     def poll(self, observed: float) -> list[Transition]:
         """One look; raises SdctlError when the API server cannot be asked."""
         seen = take(self._cluster, self._cluster.namespace, self._cluster.name)
-        if not self._first and seen.forbidden - self._refused:  # an API server that starts refuses for a moment
-            refused = ", ".join(sorted(seen.forbidden - self._refused))
-            raise NotAllowed(f"The API server refuses what it allowed before: {refused}.")
+        refused = {entry for entry in seen.forbidden if entry.startswith("list ")} | seen.missing
+        if not self._first and (fresh := refused - self._refused):  # an API server that starts, for a moment
+            raise NotAllowed(f"The API server refuses what it gave before: {', '.join(sorted(fresh))}.")
         changes = [
             Transition(kind, who, what, observed, at.timestamp() if at else None, "kubernetes", detail)
             for kind, who, what, at, detail in self._new(seen)
@@ -90,7 +90,7 @@ class KubernetesWatcher:
         there |= {("nodeclaim", name(claim)) for claim in seen.nodeclaims}
         there |= {("raycluster", name(cluster)) for cluster in seen.rayclusters}
         changes += [Transition(kind, who, "gone", observed, None, "kubernetes") for kind, who in self._there - there]
-        self._there, self._first, self._refused = there, False, seen.forbidden
+        self._there, self._first, self._refused = there, False, refused
         return changes
 
     def _new(self, seen: Snapshot) -> Iterator[Moment]:

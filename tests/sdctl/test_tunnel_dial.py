@@ -10,6 +10,7 @@ import pytest
 from sdctl.cluster import tunnel_dial
 from sdctl.cluster.client import Cluster
 from sdctl.cluster.pods import PodPort, Route
+from sdctl.cluster.refusals import KIND_MISSING
 from sdctl.cluster.tunnel_dial import Abandoned, Dialer, Link
 from sdctl.errors import NotAllowed, NotFound, SdctlError, Unreachable
 
@@ -68,6 +69,31 @@ def test_it_stops_where_another_try_ends_the_same(dial: Callable[[Plan], Dialer]
     with pytest.raises(type(error)):
         dial(plan).connect(lambda: True)
     assert plan.waited == []
+
+
+REFUSALS = [NotAllowed("403"), NotAllowed("401"), NotFound("no such kind", code=KIND_MISSING)]
+
+
+@pytest.mark.parametrize("error", REFUSALS)
+def test_a_refusal_after_it_has_worked_may_be_of_a_server_that_starts(
+    dial: Callable[[Plan], Dialer], error: SdctlError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = Plan(["socket", error, error, "socket", error])
+    dialer = dial(plan)
+    dialer.connect(lambda: True)
+    dialer.connect(lambda: True)
+    assert plan.told == [f"Reconnecting: {error.message}", "Connected again, to b:8000."]
+    monkeypatch.setattr(tunnel_dial, "SETTLE_S", 0.0)  # it has lasted
+    with pytest.raises(type(error)):
+        dialer.connect(lambda: True)
+
+
+def test_a_service_that_is_deleted_ends_it_at_once(dial: Callable[[Plan], Dialer]) -> None:
+    plan = Plan(["socket", NotFound("There is no RayService.")])
+    dialer = dial(plan)
+    dialer.connect(lambda: True)
+    with pytest.raises(NotFound):
+        dialer.connect(lambda: True)
 
 
 def test_it_gives_up_for_a_client_that_has_gone_and_when_stopped(dial: Callable[[Plan], Dialer]) -> None:

@@ -106,12 +106,12 @@ def failing() -> None:
     raise Unreachable("away")
 
 
-def test_a_cluster_that_refuses_for_a_moment_has_lost_nothing(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.mark.parametrize("what", ["forbidden", "missing"])
+def test_a_cluster_that_refuses_for_a_moment_has_lost_nothing(monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    away = {"forbidden": frozenset({"list nodes"}), what: frozenset({"list nodes", "list pods"})}
     seen = [
         Snapshot("ns", "sd", pods=(pod("a"),), forbidden=frozenset({"list nodes"})),
-        Snapshot("ns", "sd", forbidden=frozenset({"list nodes", "list pods"})),
+        Snapshot("ns", "sd", forbidden=away["forbidden"], missing=away.get("missing", frozenset())),
         Snapshot("ns", "sd", pods=(pod("a"), pod("b")), forbidden=frozenset({"list nodes"})),
         Snapshot("ns", "sd", pods=(pod("b"),), forbidden=frozenset({"list nodes"})),
     ]
