@@ -1,6 +1,7 @@
 """What an HTTP answer of a service means: pure, from status, headers and body to an error of ours."""
 
 import json
+import re
 import time
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -20,6 +21,7 @@ OPTIONS = {
     "negative_prompt": "--negative",
     "prompt": "the prompt",
 }
+UNASKED = re.compile(r"[`'\"](response_format|seed)[`'\"]")
 MAX_SHOWN = 400
 
 
@@ -98,9 +100,16 @@ def error(answer: Answer, where: str) -> SdctlError | Again:
     if status == 404:
         return _not_found(found, where, said)
     if 400 <= status < 500:
-        option = OPTIONS.get(found.param, f"--{found.param}") if found.param else "the request"
-        return FieldRefused(f"{where} refuses {option}{said}", hint="See `sdctl imagine --help`.", field=found.param)
+        field = found.param or _unasked(found.message)
+        option = OPTIONS.get(field, f"--{field}") if field else "the request"
+        return FieldRefused(f"{where} refuses {option}{said}", hint="See `sdctl imagine --help`.", field=field)
     return _server_error(answer, found, where, said)
+
+
+def _unasked(message: str) -> str:
+    """The field that a refusal quotes in its text alone, of those that go out without the user asking for them."""
+    found = UNASKED.search(message)
+    return found[1] if found else ""
 
 
 def _busy(answer: Answer, found: Refusal, where: str, said: str) -> SdctlError | Again:

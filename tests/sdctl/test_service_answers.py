@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from sdctl import answers
-from sdctl.answers import Answer
+from sdctl.answers import Answer, FieldRefused
 from sdctl.errors import Busy, NotFound, SdctlError
 from sdctl.retry import Again
 
@@ -58,6 +58,15 @@ def test_every_status_has_its_error(given: Answer, exit_code: int, code: str, ag
 def test_a_refused_field_is_named_as_the_option_it_came_from() -> None:
     found = answers.error(ours(400, "invalid", "guidance_scale"), "http://host")
     assert unwrapped(found).message == "http://host refuses --guidance: so it is"
+
+
+def test_a_refused_field_is_found_where_only_the_message_names_it() -> None:
+    """LiteLLM's proxy answers so."""
+    said = "UnsupportedParamsError: Setting `response_format` is not supported by openai, house-model."
+    body = {"error": {"message": said, "type": "None", "param": None, "code": "400"}}
+    found = answers.error(answer(400, body), "http://host")
+    assert isinstance(found, FieldRefused)
+    assert found.field == "response_format"
 
 
 def test_a_failure_of_the_service_names_the_request() -> None:
