@@ -13,6 +13,7 @@ WINDOW_S = 30.0
 POINTS = 48
 WIDTH = 78
 NEWCOMERS = 6
+BAR = 26
 # The phase that follows each mark of a newcomer; an empty one ends its row.
 NEXT = {
     ("pod", "created"): "provision",
@@ -48,14 +49,15 @@ class Live:
     recent: deque[tuple[float, float]] = field(default_factory=deque)  # done, latency of good images
     history: dict[str, deque[float]] = field(default_factory=dict)
     phase: str = "starting"
-    ends: float | None = None  # when the present phase should be over
+    began: float = 0.0  # the present phase
+    ends: float | None = None  # when it should be over
     newcomers: dict[tuple[str, str], tuple[str, float]] = field(default_factory=dict)  # phase, since
     sampled: float = 0.0
 
     def enter(self, phase: str, now: float, seconds: float | None) -> None:
         """Begin a phase of the run that is expected to last so long."""
         with self.lock:
-            self.phase = phase
+            self.phase, self.began = phase, now
             self.ends = None if seconds is None else now + seconds
 
     def record(self, record: Record, in_flight: int) -> None:
@@ -87,7 +89,7 @@ class Live:
     def _follow(self, change: Transition) -> None:
         key, following = (change.kind, change.name), NEXT.get((change.kind, change.what))
         if (change.kind, change.what) == ("replica", "STARTING") and not change.detail.get("node"):
-            following = "waits for a node"
+            following = "waits for node"
         if following and not change.detail.get("baseline"):
             self.newcomers[key] = (following, change.time)
         elif following == "" or change.what in ("gone", "STOPPING"):
@@ -110,18 +112,25 @@ class Live:
         per_minute = len(latencies) / min(WINDOW_S, max(1.0, now - self.started)) * 60
         middle, slow = quantile(latencies, 0.5), quantile(latencies, 0.95)
         self._sample(
-            now, {"in flight": self.in_flight, "img/min": per_minute, "p50 s": middle, "running": self.running}
+            now, {"in flight": self.in_flight, "img/min": per_minute, "p50 s": middle, "replicas": self.running}
         )
         replicas = f"{self.running} running of {self.target} wanted   nodes {len(self.nodes)}"
         replicas += f" and {self.launching} launching" if self.launching else ""
-        left = "" if self.ends is None else f"{max(0.0, self.ends - now):5.0f} s left"
         return [
-            f"{self.phase:<14} {now - self.started:6.0f} s {left:>14}   users {self.users:5.0f}",
-            f"in flight {self.in_flight:<6d} good {self.done - self.bad:<7d} other {self.bad:<6d} "
+            f"{self.phase:<10} {self._time(now):<50}users {self.users:4.0f}",
+            f"requests   {self.in_flight} in flight   {self.done - self.bad} good   {self.bad} other   "
             f"{per_minute:.0f} img/min",
-            f"latency   p50 {_s(middle)}   p95 {_s(slow)}   (last {WINDOW_S:.0f} s)",
-            f"replicas  {'not seen' if self.target is None else replicas}",
+            f"latency    p50 {_s(middle)}   p95 {_s(slow)}   (last {WINDOW_S:.0f} s)",
+            f"replicas   {'not seen' if self.target is None else replicas}",
         ]
+
+    def _time(self, now: float) -> str:
+        """How far the present phase is: a bar where its end is known."""
+        passed = now - self.began if self.began else now - self.started
+        if self.ends is None or self.ends <= self.began:
+            return f"{passed:.0f} s"
+        full = min(BAR, int(BAR * passed / (self.ends - self.began)))
+        return f"{'█' * full}{'░' * (BAR - full)}  {passed:.0f} s, {max(0.0, self.ends - now):.0f} s left"
 
     def _sample(self, now: float, values: Mapping[str, float | None]) -> None:
         """Add a point to the curves, which hold the whole run; between two points the last one is renewed."""
@@ -140,21 +149,24 @@ class Live:
             for (_, name), (phase, since) in [*self.newcomers.items()][-NEWCOMERS:]
         ]
         rows += [""] * (NEWCOMERS - len(rows))
-        return [f"{'arriving' if place == 0 else '':<10}{rows[place]:<34}{rows[place + 1]}" for place in (0, 2, 4)]
+        return [f"{'arriving' if place == 0 else '':<11}{rows[place]:<33}{rows[place + 1]}" for place in (0, 2, 4)]
 
     def _curves(self) -> list[str]:
-        return [f"{name:<10}{spark(values):<{POINTS}} {values[-1]:.4g}" for name, values in self.history.items()]
+        return [
+            f"{name:<11}{spark(values):<{POINTS}} {values[-1]:.3g} (most {max(values):.3g})"
+            for name, values in self.history.items()
+        ]
 
     def line(self, now: float) -> str:
         """The same in one line, for a place that is no terminal."""
         with self.lock:
             arriving = [f"{name[-10:]} {phase}" for (_, name), (phase, _) in self.newcomers.items()]
-            parts = [" ".join(text.split()) for text in self._figures(now)]
+            parts = [" ".join(text.replace("█", "").replace("░", "").split()) for text in self._figures(now)]
             return " | ".join([*parts, *([f"arriving {', '.join(arriving)}"] if arriving else [])])
 
 
 def _s(value: float | None) -> str:
-    return "      –" if value is None else f"{value:6.2f}s"
+    return "–" if value is None else f"{value:.2f} s"
 
 
 def spark(values: Sequence[float]) -> str:

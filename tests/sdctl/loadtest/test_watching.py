@@ -162,6 +162,6 @@ def test_losing_sight_is_told_once_and_so_is_seeing_again() -> None:
 def test_a_replica_waits_for_its_node_and_then_loads() -> None:
     live = Live(BURST, 60.0)
     live.change(change("replica", "new", "STARTING", BURST, node=""))
-    assert "new        waits for a node 5 s" in "\n".join(live.lines(BURST + 5))
+    assert "new        waits for node 5 s" in "\n".join(live.lines(BURST + 5))
     live.change(change("replica", "new", "STARTING", BURST + 6, node="n1"))
     assert "new        load 1 s" in "\n".join(live.lines(BURST + 7))
