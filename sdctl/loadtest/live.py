@@ -10,7 +10,7 @@ from sdctl.loadtest.transitions import Transition
 
 BARS = " ▁▂▃▄▅▆▇█"
 WINDOW_S = 30.0
-POINTS = 48
+POINTS = 44
 WIDTH = 78
 NEWCOMERS = 6
 BAR = 26
@@ -116,8 +116,9 @@ class Live:
         )
         replicas = f"{self.running} running of {self.target} wanted   nodes {len(self.nodes)}"
         replicas += f" and {self.launching} launching" if self.launching else ""
+        users = f"users {self.users:4.0f}" if self.users else ""
         return [
-            f"{self.phase:<10} {self._time(now):<50}users {self.users:4.0f}",
+            f"{self.phase:<10} {self._time(now):<50}{users}",
             f"requests   {self.in_flight} in flight   {self.done - self.bad} good   {self.bad} other   "
             f"{per_minute:.0f} img/min",
             f"latency    p50 {_s(middle)}   p95 {_s(slow)}   (last {WINDOW_S:.0f} s)",

@@ -10,22 +10,17 @@ from sdctl.loadtest.verdict import verdict
 
 def told(summary: Mapping[str, Any], folder: Path) -> list[str]:
     """What an operator wants to know first, one fact a line."""
-    heads, latency, waste = summary["timeline"]["headlines"], summary["latency_s"], summary["waste"]
-    ended = ", ".join(f"{count} {name}" for name, count in summary["outcomes"].items() if count)
+    latency = summary["latency_s"]
+    ended = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in summary["outcomes"].items() if count)
+    compared = summary["verified"] or "none: only the built-in model's pictures have references"
     lines = [
         f"Verdict      {verdict(summary)[0]}",
         f"Requests     {summary['sent']} sent: {ended or 'none'}",
-        f"Verified     {summary['verified']} compared with their reference picture",
+        f"Verified     {compared}" + (" compared with their reference picture" if summary["verified"] else ""),
         f"Latency      p50 {seconds(latency['p50'])}, p95 {seconds(latency['p95'])}, p99 {seconds(latency['p99'])}",
         f"Good images  {_or_unknown(summary['goodput_per_s'], '{:.2f} a second')}",
-        f"Replicas     most running {_or_unknown(summary['replicas']['max_running'], '{}')}, "
-        f"nodes {_or_unknown(summary['nodes']['max'], '{}')}",
-        f"Scaling      decided after {seconds(heads['burst_to_decided_s'])}, first image of a new replica after "
-        f"{seconds(heads['burst_to_first_new_image_s'])}, drain time {seconds(heads['drain_s'])}",
         *(_felt(row) for row in summary["timeline"]["attainment"] if row["requests"]),
-        f"Dominant     {summary['timeline']['dominant_phase'] or 'unknown'}",
-        f"Waste        {seconds(waste['idle_replica_s'])} idle replica time after the last answer",
-        f"Cost         {_cost(summary['cost'])}",
+        *(_scaling(summary) if summary["replicas"]["max_running"] is not None else ()),
     ]
     if summary["late_starts"]:
         lines.append(f"Late         {summary['late_starts']} requests were started late by the load generator itself")
@@ -37,6 +32,20 @@ def told(summary: Mapping[str, Any], folder: Path) -> list[str]:
         lines.append(f"Objective    {row['objective']}: {'met' if row['met'] else 'MISSED'} ({value})")
     lines += [f"Note         {note}" for note in summary["notes"]]
     return [*lines, f"Report       {folder / 'report.html'}"]
+
+
+def _scaling(summary: Mapping[str, Any]) -> list[str]:
+    """What was seen of the server's side."""
+    heads = summary["timeline"]["headlines"]
+    return [
+        f"Replicas     most running {summary['replicas']['max_running']}, "
+        f"nodes {_or_unknown(summary['nodes']['max'], '{}')}",
+        f"Scaling      decided after {seconds(heads['burst_to_decided_s'])}, first image of a new replica after "
+        f"{seconds(heads['burst_to_first_new_image_s'])}, drain time {seconds(heads['drain_s'])}",
+        f"Dominant     {summary['timeline']['dominant_phase'] or 'unknown'}",
+        f"Waste        {seconds(summary['waste']['idle_replica_s'])} idle replica time after the last answer",
+        f"Cost         {_cost(summary['cost'])}",
+    ]
 
 
 def _felt(row: Mapping[str, Any]) -> str:
@@ -51,6 +60,8 @@ def _or_unknown(value: Any, shape: str) -> str:
 def _cost(cost: Mapping[str, Any]) -> str:
     if cost["total_usd"] is None:
         return f"unknown: {cost['why']}"
+    if not cost["total_usd"]:
+        return f"nothing: {cost['why']}"
     each = cost["per_1000_images_usd"]
     per = f", ${each:.4f} per 1,000 good images" if each is not None else ""
     return f"${cost['total_usd']:.4f}{per}" + (f" ({cost['why']})" if cost["why"] else "")
