@@ -16,7 +16,7 @@ from PIL import Image
 from tests.local.cli import DEADLINE_S, wait_for
 
 USERS = 20
-SEED, STEPS = 5, 4
+SEED, STEPS = 5, 2
 PAUSE_S = 0.2  # after an answer without a picture
 WISHES: list[dict[str, Any]] = [
     {"prompt": f"a {colour} {shape} on a white background", "seed": SEED, "num_inference_steps": STEPS}
