@@ -19,6 +19,7 @@ from loadtests.job import CONFIG_VARIABLE, load
 JOB = load()
 EMIT = emitter()
 _streams = itertools.count()
+EARLY_S = 0.001  # the event loop's timers are up to a millisecond late: the rest is waited for awake
 # Locust's own end on SIGTERM kills requests in flight; the end of a plan lets them finish, so a stop is made to be one.
 STOP = gevent.event.Event()
 if CONFIG_VARIABLE in os.environ:
@@ -71,8 +72,10 @@ class ArrivalUser(User):  # type: ignore[misc]
         try:
             for offset in JOB.arrivals:
                 due = started + offset
-                if STOP.wait(timeout=max(0.0, due - now())):
+                if STOP.wait(timeout=max(0.0, due - now() - EARLY_S)):
                     break
+                while now() < due:
+                    gevent.sleep(0)
                 flying.add(gevent.spawn(self._one, idle, host, next(mix), due))
             flying.join(timeout=JOB.grace_s)
         finally:

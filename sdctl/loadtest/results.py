@@ -9,6 +9,7 @@ from sdctl.errors import InvalidRequest, NotFound, SdctlError
 from sdctl.loadtest import transitions
 from sdctl.loadtest.records import Record, from_event
 from sdctl.loadtest.report import render
+from sdctl.loadtest.salvage import rebuilt
 from sdctl.loadtest.transitions import Transition
 
 REQUESTS, TRANSITIONS, SUMMARY, REPORT, SAMPLES = (
@@ -86,12 +87,13 @@ def samples(folder: Path) -> list[Path]:
 
 
 def load(folder: Path) -> tuple[dict[str, Any], list[Record], list[Transition]]:
-    """Read a result folder; raises NotFound when it is none."""
+    """Read a result folder, that of a run which was killed too; raises NotFound when it is none."""
     try:
-        summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
         records = [from_event(json.loads(line)) for line in _lines(folder / REQUESTS)]
         changes = [transitions.from_json(json.loads(line)) for line in _lines(folder / TRANSITIONS)]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        told = folder / SUMMARY
+        summary = json.loads(told.read_text(encoding="utf-8")) if told.exists() else rebuilt(records, changes)
+    except (OSError, ValueError, KeyError, TypeError, SdctlError) as error:
         raise NotFound(
             f"{folder} is no result folder of a load test ({type(error).__name__}).",
             hint=f"Give a folder that `sdctl loadtest -o` wrote, with {SUMMARY} and {REQUESTS}.",
@@ -113,4 +115,6 @@ def redraw(folder: Path, other: Mapping[str, Any] | None = None) -> Path:
 
 
 def _lines(path: Path) -> list[str]:
-    return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    """The lines of a raw file; a last one that was cut off when the run was killed is left out."""
+    text = path.read_text(encoding="utf-8", errors="replace")
+    return [line for line in text.splitlines(keepends=True) if line.strip() and line.endswith("\n")]

@@ -20,6 +20,7 @@ from sdctl.loadtest.records import Ledger, Objective, Record
 from sdctl.loadtest.recovery import drain, grew
 from sdctl.loadtest.results import SAMPLES, Results
 from sdctl.loadtest.room import remember
+from sdctl.loadtest.salvage import began
 from sdctl.loadtest.screen import shown
 from sdctl.loadtest.summary import Run, summarise
 from sdctl.loadtest.transitions import Transition
@@ -74,6 +75,7 @@ class LoadTest:
             endpoint = stack.enter_context(self._target.endpoint())
             facts = ask(self._target, endpoint)
             self._results = Results(self._settings.folder)
+            self._took(began(self._known(endpoint, facts), time.time()))
             if facts.busy is not False:
                 seen = "was not idle" if facts.busy else "does not tell whether it is idle"
                 self._note(f"The service {seen} before the run.")
@@ -90,6 +92,19 @@ class LoadTest:
                 self._wait_drained()
             watch.stop()
         return self._finish(started, ended, warm, facts, endpoint)
+
+    def _known(self, endpoint: Endpoint, facts: Facts) -> dict[str, Any]:
+        """What a run that is killed leaves behind about itself."""
+        return {
+            "target": self._target.name,
+            "plan": self._settings.plan.describe(),
+            "mode": self._settings.plan.mode,
+            "via": endpoint.via,
+            "objectives": [objective.text for objective in self._settings.objectives],
+            "prices": dict(self._settings.prices),
+            "settings": dict(self._settings.told),
+            "clocks": {name: skew.to_json() if skew else None for name, skew in facts.clocks.items()},
+        }
 
     def _note(self, text: str) -> None:
         self._notes.append(text)

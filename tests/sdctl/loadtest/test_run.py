@@ -119,13 +119,24 @@ def test_ctrl_c_ends_the_run_cleanly_and_still_writes_the_report(fake: HttpServi
     assert (tmp_path / "out" / "report.html").exists()
 
 
-def test_the_load_ends_with_a_parent_that_was_killed(fake: HttpService, tmp_path: Path) -> None:
-    process = start(fake.url, tmp_path, "--users", "2", "--run-time", "300s")
-    until(lambda: len(fake.posts) > 5, "load runs")
+def test_the_load_ends_with_a_parent_that_was_killed_and_its_report_can_still_be_drawn(
+    fake: HttpService, tmp_path: Path
+) -> None:
+    from sdctl.cli import run
+
+    out = tmp_path / "out"
+    process = start(fake.url, tmp_path, "--users", "2", "--run-time", "300s", "--slo", "p95<60s")
+    until(lambda: len(lines(out / "requests.jsonl")) > 5, "load runs")
     children = psutil.Process(process.pid).children(recursive=True)
     process.kill()
     process.communicate(timeout=60)
     until(lambda: not any(alive(child) for child in children), "the generator ends")
+    with (out / "requests.jsonl").open("a", encoding="utf-8") as torn:
+        torn.write('{"id": 9999, "prom')
+    assert run(["loadtest", "--report", str(out)]) == 0
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "The run was killed" in page
+    assert "p95&lt;60s: met" in page
 
 
 def test_a_service_that_is_killed_loses_connections_and_no_request(tmp_path: Path) -> None:
