@@ -17,13 +17,9 @@ from tests.local.conftest import LocalService
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(1800)]
 
-STAYING = (
-    "gcs_server",
-    "raylet/raylet",
-    "dashboard.py",
-    "ray::ServeController",
-    "ray::ProxyActor",
-    "ray::ServeReplica",
+PARTS = (
+    *("raylet/raylet", "ray::ServeController", "ray::ProxyActor"),
+    *(f"ray::ServeReplica:stable-diffusion:{name}" for name in ("Ingress", "Generator")),
 )
 SENDERS = 4
 
@@ -52,6 +48,7 @@ class GoodUser:
 @contextmanager
 def good_user(service: LocalService) -> Iterator[GoodUser]:
     """One good user during the block, all of whose requests gave a picture; and who ran before still runs."""
+    wait_for(lambda: all(len(pids) == 1 for pids in living(service)), "one process was there for each part")
     before = living(service)
     user = GoodUser(service)
     with ThreadPoolExecutor(1) as pool:
@@ -69,10 +66,11 @@ def good_user(service: LocalService) -> Iterator[GoodUser]:
     assert living(service) == before
 
 
-def living(service: LocalService) -> set[int]:
-    """The processes that make the service."""
+def living(service: LocalService) -> list[set[int]]:
+    """The processes of each part of the service."""
     members = session(service.sdctl.record["leader"]["pid"])
-    return {pid for pid, process in members.items() if any(name in command_of(process) for name in STAYING)}
+    commands = {pid: command_of(process) for pid, process in members.items()}
+    return [{pid for pid, command in commands.items() if part in command} for part in PARTS]
 
 
 def make_noise(service: LocalService, count: int) -> None:
