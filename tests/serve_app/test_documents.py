@@ -95,8 +95,9 @@ def test_links_and_prompts_stay_on_tls_behind_a_load_balancer(
 
 
 def test_pages_of_other_origins_may_call_only_where_they_are_named() -> None:
+    allowed: tuple[str, ...] = ()
+
     async def use(client: httpx.AsyncClient) -> None:
-        nonlocal allowed
         asked: dict[str, Any] = {
             "Access-Control-Request-Method": "POST",
             "Access-Control-Request-Headers": "authorization,content-type,x-request-timeout",
@@ -110,7 +111,6 @@ def test_pages_of_other_origins_may_call_only_where_they_are_named() -> None:
                 assert response.headers.get("access-control-allow-origin") == (origin if origin in allowed else None)
             assert ("X-Seed" in good.headers.get("access-control-expose-headers", "")) is bool(allowed)
 
-    allowed: tuple[str, ...] = ()
     make_front().run(use)
     allowed = (PAGE,)
     make_front(cors_origins=allowed).run(use)

@@ -5,7 +5,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -29,7 +29,7 @@ class Abuse:
     ended: threading.Event = field(default_factory=threading.Event)
     answers: Counter[int] = field(default_factory=Counter)
 
-    def post(self, http: httpx.Client, wish: dict[str, object], path: str = "/imagine") -> None:
+    def post(self, http: httpx.Client, wish: Mapping[str, object], path: str = "/imagine") -> None:
         """One request whose answer counts whatever it is."""
         self.answers[http.post(path, json={**wish, "prompt": f"a {SECRET} {wish['prompt']}"}).status_code] += 1
 
