@@ -1,6 +1,6 @@
 """Which waiting requests become the next pipeline call: pure, with requests and a clock coming in."""
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Generic, TypeVar
@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 from serve_app.jobs import ImageJob, ModelProfile
 
 HOLD_SHARE = 0.1  # of the last call's time: the longest wait for a batch to fill up again
-HOLD_LIMIT_S = 0.1
+HOLD_LIMIT_S = 0.1  # a call costs about as much besides its images: a longer wait pays for nothing
 
 T = TypeVar("T")
 _numbers = count()
@@ -113,6 +113,15 @@ class Shares(Generic[A]):
         self._charged = {who: paid for who, paid in self._charged.items() if paid > self._level}
 
 
+@dataclass(frozen=True)
+class Refill:
+    """What the next call may wait for: so many images of a key, until a time."""
+
+    key: BatchKey | None = None
+    images: int = 0
+    until: float = 0.0
+
+
 class Scheduler(Generic[T]):
     """Fair by tenant, then by batch key within the tenant; earliest deadline first within a key."""
 
@@ -121,7 +130,8 @@ class Scheduler(Generic[T]):
         self._waiting: list[Ticket[T]] = []
         self._tenants: Shares[str] = Shares()
         self._keys: dict[str, Shares[BatchKey]] = {}  # by tenant
-        self._refill: tuple[float, int] = (0.0, 0)  # until when to wait for how many
+        self._refill = Refill()
+        self._left = 0  # of the last batch's key, that found no place in it
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -136,15 +146,18 @@ class Scheduler(Generic[T]):
         self._waiting = [ticket for ticket in self._waiting if ticket.alive(now)]
         return dead
 
-    def finished(self, now: float, images: int, seconds: float) -> None:
+    def finished(self, now: float, batch: Sequence[Ticket[T]], seconds: float) -> None:
         """Note a finished call: clients that send their next request on its answer may fill a batch again."""
-        hold = min(HOLD_LIMIT_S, HOLD_SHARE * seconds) if images > 1 else 0.0
-        self._refill = (now + hold, images)
+        key = batch[0].key
+        most = min(self._cap(key), len(batch) + self._left)
+        self._refill = Refill(key, most, now + min(HOLD_LIMIT_S, HOLD_SHARE * seconds))
 
     def hold(self, now: float) -> float:
-        """Seconds to wait for more before `take`; 0 when a call should start now."""
-        until, images = self._refill
-        return 0.0 if len(self._waiting) >= images else max(0.0, until - now)
+        """Seconds to wait for more before `take`; 0 when a call should start now, as while another key waits."""
+        refill = self._refill
+        if len(self._waiting) >= refill.images or any(ticket.key != refill.key for ticket in self._waiting):
+            return 0.0
+        return max(0.0, refill.until - now)
 
     def take(self, now: float) -> list[Ticket[T]]:
         """Remove and give the next batch; empty when nothing live waits. Dead tickets stay for `drop_dead`."""
@@ -157,7 +170,9 @@ class Scheduler(Generic[T]):
         self._settle(waiting)
         tenant = self._tenants.pick(waiting)
         key = self._keys[tenant].pick(waiting[tenant])
-        batch = self._fill([ticket for ticket in live if ticket.key == key], tenant, self._cap(key))
+        candidates = [ticket for ticket in live if ticket.key == key]
+        batch = self._fill(candidates, tenant, self._cap(key))
+        self._left = len(candidates) - len(batch)
         taken = set(map(id, batch))
         self._waiting = [ticket for ticket in self._waiting if id(ticket) not in taken]
         return batch

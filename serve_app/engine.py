@@ -141,7 +141,7 @@ class Engine:
             await self._one_by_one(batch)
             return
         seconds = self._clock() - started
-        self._scheduler.finished(self._clock(), len(batch), seconds)
+        self._scheduler.finished(self._clock(), batch, seconds)
         self._origin.observe("batch_size", len(batch))
         self._origin.observe("generate_ms", seconds * 1000)
         for ticket, outcome in zip(batch, drawn, strict=True):

@@ -120,14 +120,41 @@ def test_an_idle_tenant_earns_no_credit() -> None:
     assert served["late"] >= 4
 
 
-def test_hold_only_after_a_batch_and_until_it_is_full_again() -> None:
+def after_a_call(waiting: int, seconds: float = 0.5) -> Scheduler[None]:
+    """A scheduler at 10.0, when the call that so many waited for has ended; the cap of their key is 4."""
     scheduler: Scheduler[None] = Scheduler(CAPS.of)
-    scheduler.finished(10.0, images=1, seconds=1.0)
-    scheduler.add(ticket("ann", KEYS[0]))
+    for _ in range(waiting):
+        scheduler.add(ticket("ann", KEYS[2]))
+    scheduler.finished(10.0, scheduler.take(9.0), seconds)
+    return scheduler
+
+
+def test_nothing_is_held_after_a_call_for_one() -> None:
+    scheduler = after_a_call(1)
+    scheduler.add(ticket("ann", KEYS[2]))
     assert scheduler.hold(10.0) == 0.0
-    scheduler.finished(10.0, images=2, seconds=0.5)
+
+
+def test_a_batch_is_held_until_as_many_are_back_as_were_there() -> None:
+    scheduler = after_a_call(2)
+    scheduler.add(ticket("ann", KEYS[2]))
     assert 0.0 < scheduler.hold(10.0) <= 0.06
     assert scheduler.hold(10.2) == 0.0
+    scheduler.add(ticket("ann", KEYS[2]))
+    assert scheduler.hold(10.0) == 0.0
+
+
+def test_those_left_waiting_count_up_to_the_cap() -> None:
+    scheduler = after_a_call(6)
+    assert scheduler.hold(10.0) > 0.0
+    for _ in range(2):
+        scheduler.add(ticket("ann", KEYS[2]))
+    assert len(scheduler) == CAPS.of(KEYS[2])
+    assert scheduler.hold(10.0) == 0.0
+
+
+def test_nobody_is_held_while_another_key_could_run() -> None:
+    scheduler = after_a_call(4)
     scheduler.add(ticket("ann", KEYS[0]))
     assert scheduler.hold(10.0) == 0.0
 
