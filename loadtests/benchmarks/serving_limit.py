@@ -1,0 +1,120 @@
+"""The limit: a bare diffusers pipeline without any server, a process of its own that takes orders as JSON lines.
+
+Its pictures, drawn one by one, are the references for everything that the services answer.
+"""
+
+import io
+import itertools
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+PNG_LEVEL = 1  # as the service does
+
+
+class BarePipeline:
+    """A model folder's pipeline, called as its documentation says."""
+
+    def __init__(self, folder: str, device: str, dtype: str, guidance: float) -> None:
+        import torch
+        from diffusers import DiffusionPipeline
+
+        torch.set_num_threads(1)
+        self._torch = torch
+        self._guidance = guidance
+        self.pipe = DiffusionPipeline.from_pretrained(folder, dtype=getattr(torch, dtype)).to(device)
+        self.pipe.set_progress_bar_config(disable=True)
+
+    def draw(self, wishes: Sequence[Mapping[str, Any]]) -> list[npt.NDArray[np.uint8]]:
+        """The pixels of these wishes, which share size and steps."""
+        first = wishes[0]
+        images = self.pipe(
+            [wish["prompt"] for wish in wishes],
+            width=first["width"],
+            height=first["height"],
+            num_inference_steps=first["num_inference_steps"],
+            guidance_scale=self._guidance,
+            generator=[self._torch.Generator("cpu").manual_seed(wish["seed"]) for wish in wishes],
+            output_type="np",
+        ).images
+        return [(image * 255).round().astype(np.uint8) for image in images]
+
+    def pictures(self, wishes: Mapping[str, Mapping[str, Any]], file: str) -> dict[str, Any]:
+        """Keep the picture of each wish, drawn alone, under its name."""
+        np.savez(file, **{name: self.draw([wish])[0] for name, wish in wishes.items()})  # type: ignore[arg-type]
+        return {"pictures": len(wishes)}
+
+    def throughput(
+        self, wishes: Sequence[Mapping[str, Any]], batch: int, seconds: float, images: int
+    ) -> dict[str, Any]:
+        """Draw and encode batches for so long, and so many images: seconds per call, in order."""
+        taken: list[float] = []
+        endless = itertools.cycle(wishes)
+        self.draw(list(itertools.islice(endless, batch)))
+        while sum(taken) < seconds or len(taken) * batch < images:
+            start = time.monotonic()
+            for pixels in self.draw(list(itertools.islice(endless, batch))):
+                Image.fromarray(pixels).save(io.BytesIO(), format="PNG", compress_level=PNG_LEVEL)
+            taken.append(time.monotonic() - start)
+        return {"seconds": taken}
+
+
+class Limit:
+    """Orders to the process of a bare pipeline."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._process = process
+        self.pid = process.pid
+
+    def order(self, **words: Any) -> dict[str, Any]:
+        """Give an order and wait for what comes of it; raises RuntimeError when the process has ended."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(words) + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError("the bare pipeline's process has ended")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+
+@contextmanager
+def started(folder: str, *, device: str = "cpu", dtype: str = "float32", guidance: float = 1.0) -> Iterator[Limit]:
+    """The process of a bare pipeline, for the block."""
+    command = [sys.executable, "-m", "loadtests.benchmarks.serving_limit", folder, device, dtype, str(guidance)]
+    environment = os.environ | {"HF_HUB_OFFLINE": "1"}
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
+    ) as process:
+        try:
+            yield Limit(process)
+        finally:
+            process.kill()
+
+
+def main() -> None:
+    """Obey orders until stdin ends."""
+    orders = os.fdopen(os.dup(sys.stdin.fileno()), encoding="utf-8")
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # libraries print; only answers belong there
+    folder, device, dtype, guidance = sys.argv[1:5]
+    bare = BarePipeline(str(Path(folder)), device, dtype, float(guidance))
+    for line in orders:
+        words = json.loads(line)
+        answer = getattr(bare, words.pop("do"))(**words)
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()
