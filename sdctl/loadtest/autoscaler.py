@@ -44,7 +44,7 @@ def parse(text: str) -> Report | None:
     for line in text.splitlines():
         if line.startswith(" "):
             if not _NOTHING.match(line.strip()):
-                lines.append(line.strip())
+                lines.append(line.strip(" ,"))
         else:
             lines = sections.setdefault(line.strip(), [])
     if _PENDING not in sections or _DEMAND not in sections:

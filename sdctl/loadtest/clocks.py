@@ -13,11 +13,16 @@ CLOCKS = {"serve": "service", "ray": "service", "kubernetes": "api_server"}
 
 @dataclass(frozen=True)
 class Look:
-    """One question: our clock when it went and when its answer came, and the server's in whole seconds (epoch s)."""
+    """One question: our clock when it went and when its answer came, and the server's Date (epoch s).
+
+    `behind` is how far that Date may be behind the moment of the answer: it is cut to its second, and some servers
+    renew it only now and then.
+    """
 
     sent: float
     received: float
     told: float
+    behind: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -46,11 +51,11 @@ def date(header: str) -> float | None:
 
 
 def estimate(looks: Sequence[Look]) -> Skew | None:
-    """The middle of what all looks allow: each Date was cut to its second somewhere between question and answer."""
+    """The middle of what all looks allow: each Date was taken somewhere between question and answer, or before."""
     if not looks:
         return None
     least = max(look.told - look.received for look in looks)
-    most = min(look.told + 1.0 - look.sent for look in looks)
+    most = min(look.told + look.behind - look.sent for look in looks)
     return Skew((least + most) / 2, abs(most - least) / 2)
 
 

@@ -64,7 +64,7 @@ def lanes_part(summary: Mapping[str, Any], begin: float, end: float) -> str:
     names = [phase["name"].replace("_", " ") for phase in rows[0]["phases"]]
     head = ["replica", "node", *names, "first image's penalty"]
     body = [
-        [lane["replica"], lane["node"] or "unknown"]
+        [lane["replica"], lane["nodeclaim"] or lane["node"][-12:] or "unknown"]
         + [seconds(p["seconds"]) + (f" ({p['flag']})" if p["flag"] else "") for p in lane["phases"]]
         + [seconds(lane["first_request_penalty_s"])]
         for lane in rows
@@ -161,9 +161,11 @@ def _autoscaler(summary: Mapping[str, Any]) -> str:
 def cost_part(summary: Mapping[str, Any]) -> str:
     """The run's cost, split into steady work, cold start and tail, and by node."""
     costs = summary["cost"]
-    why = f"<p class=dim>{escape(costs['why'])}.</p>" if costs["why"] else ""
     split = [[name, f"{costs[key]:.4f}"] for name, key in COSTS if costs[key] is not None]
-    lines = table(["", "USD"], split) if costs["total_usd"] else f"<p>{money(costs['total_usd']).capitalize()}.</p>"
+    if costs["total_usd"]:
+        lines = table(["", "USD"], split) + (f"<p class=dim>{escape(costs['why'])}.</p>" if costs["why"] else "")
+    else:
+        lines = f"<p>{money(costs['total_usd']).capitalize()}: {escape(costs['why'])}.</p>"
     rows = [
         [n["name"], n["instance_type"], n["capacity_type"], seconds(n["end"] - n["begin"]), number(n["cost_usd"], "")]
         for n in costs["nodes"]
@@ -173,7 +175,7 @@ def cost_part(summary: Mapping[str, Any]) -> str:
     if rows:
         listed = f"list prices of {costs['prices']['region']}, {costs['prices']['as_of']}"
         dated = f"<p class=dim>Prices: those of --price, else {listed}.</p>"
-    return f"<h2>Cost</h2>{lines}{why}{nodes}{dated}"
+    return f"<h2>Cost</h2>{lines}{nodes}{dated}"
 
 
 def how_part(summary: Mapping[str, Any]) -> str:

@@ -40,6 +40,20 @@ def test_looks_spread_over_a_second_narrow_each_other_down() -> None:
     assert estimate([]) is None
 
 
+@given(skew=st.floats(-50.0, 50.0), phase=st.floats(0.0, 1.0), moments=st.lists(st.floats(0.0, 5.0), min_size=1))
+def test_a_server_that_renews_its_date_once_a_second_is_not_taken_for_a_slow_clock(
+    skew: float, phase: float, moments: list[float]
+) -> None:
+    looks = []
+    for moment in sorted(moments):
+        theirs = 1000.0 + moment + skew
+        renewed = int(theirs - phase) + phase
+        looks.append(Look(1000.0 + moment, 1000.0 + moment, float(int(renewed)), 2.0))
+    got = estimate(looks)
+    assert got is not None
+    assert got.seconds == pytest.approx(skew, abs=got.plus_minus + 1e-6)
+
+
 def test_a_clock_that_may_be_right_is_left_alone() -> None:
     assert Skew(0.3, 0.5).applied == 0.0
     assert Skew(-7.0, 0.5).applied == -7.0
