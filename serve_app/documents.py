@@ -22,6 +22,14 @@ Responses = dict[int | str, dict[str, Any]]
 
 KEY = "key"
 RETRY_AFTER = {"Retry-After": {"description": "Seconds until a repetition makes sense", "schema": {"type": "integer"}}}
+LIMIT_HEADERS = {
+    f"x-ratelimit-{name}-requests": {"description": text, "schema": {"type": "string"}}
+    for name, text in (
+        ("limit", "Images a minute, where the service limits them"),
+        ("remaining", "Those that are left"),
+        ("reset", "Until one more is, such as 20s"),
+    )
+}
 PICTURE_HEADERS = {
     HEADER_SEED: "The seed that was used",
     HEADER_MODEL: "The model",
@@ -51,7 +59,7 @@ def _error(refusal: Refusal) -> dict[str, Any]:
     said: dict[str, Any] = {"model": ErrorBody, "description": refusal.message}
     said["content"] = {"application/json": {"example": example}}
     if refusal.status in (429, 503):
-        said["headers"] = RETRY_AFTER
+        said["headers"] = RETRY_AFTER | (LIMIT_HEADERS if refusal.status == 429 else {})
     return said
 
 
