@@ -68,6 +68,33 @@ class BarePipeline:
             taken.append(time.monotonic() - start)
         return {"seconds": taken}
 
+    def work(self, wish: Mapping[str, Any]) -> dict[str, Any]:
+        """TFLOP of one image: a whole call of one step, and what each further step adds."""
+        one, two = (self._counted({**wish, "num_inference_steps": steps}) for steps in (1, 2))
+        return {"tflop": (one + (wish["num_inference_steps"] - 1) * (two - one)) / 1e12}
+
+    def _counted(self, wish: Mapping[str, Any]) -> int:
+        from torch.utils.flop_counter import FlopCounterMode
+
+        with FlopCounterMode(display=False) as counter:
+            self.draw([wish])
+        return counter.get_total_flops()
+
+    def peak(self) -> dict[str, Any]:
+        """TFLOP/s of a large matrix product in the model's own type: the best of several."""
+        torch, device = self._torch, self.pipe.device
+        side = 8192 if device.type == "cuda" else 512
+        one = torch.randn(side, side, device=device, dtype=self.pipe.dtype)
+        best = float("inf")
+        for _ in range(10):
+            start = time.monotonic()
+            for _ in range(5):
+                torch.mm(one, one)
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            best = min(best, (time.monotonic() - start) / 5)
+        return {"tflops": 2 * side**3 / best / 1e12}
+
 
 class Limit:
     """Orders to the process of a bare pipeline."""
@@ -77,7 +104,7 @@ class Limit:
         self.pid = process.pid
 
     def order(self, **words: Any) -> dict[str, Any]:
-        """Give an order and wait for what comes of it; raises RuntimeError when the process has ended."""
+        """Give an order and wait for what comes of it; raises RuntimeError when that fails."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(words) + "\n")
@@ -86,6 +113,8 @@ class Limit:
         if not line:
             raise RuntimeError("the bare pipeline's process has ended")
         answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise RuntimeError(answer["error"])
         return answer
 
 
@@ -112,7 +141,10 @@ def main() -> None:
     bare = BarePipeline(str(Path(folder)), device, dtype, float(guidance))
     for line in orders:
         words = json.loads(line)
-        answer = getattr(bare, words.pop("do"))(**words)
+        try:
+            answer = getattr(bare, words.pop("do"))(**words)
+        except RuntimeError as error:  # out of memory
+            answer = {"error": str(error).splitlines()[0]}
         print(json.dumps(answer), file=answers, flush=True)
 
 

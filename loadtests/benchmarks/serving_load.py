@@ -111,11 +111,11 @@ class Cell:
         if answer.status_code != 200:
             return Record(crowd, sent, done, "missing", f"HTTP {answer.status_code}")
         receipt = _receipt(answer.headers.get("X-Receipt", ""))
-        reason = self._difference(answer.content, wish.picture)
+        reason = self.difference(answer.content, wish.picture)
         outcome = "wrong" if reason else "ok"
         return Record(crowd, sent, done, outcome, reason, receipt.get("batch_size", 1), receipt.get("timings_ms", {}))
 
-    def _difference(self, body: bytes, picture: str) -> str:
+    def difference(self, body: bytes, picture: str) -> str:
         """What is wrong with an answer's picture; empty when nothing is."""
         try:
             pixels = np.asarray(Image.open(io.BytesIO(body)).convert("RGB")).astype(np.int16)
