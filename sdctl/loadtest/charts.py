@@ -137,17 +137,18 @@ def nice(value: float) -> float:
     return next((power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= value), power * 10)
 
 
-def lanes(rows: Sequence[tuple[str, Sequence[Band]]], *, begin: float, end: float) -> str:
-    """One row a replica, its phases and the time that it served as bars."""
+def lanes(rows: Sequence[tuple[str, Sequence[Band]]], title: str, *, begin: float, end: float) -> str:
+    """One row a replica or a node, its phases and the time that it served as bars."""
     end = max(end, begin + 1.0)
     height = len(rows) * 26 + 62
+    name = title.lower().replace(" ", "-")
     parts = [
-        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-labelledby="lanes-t" class="chart">'
-        '<title id="lanes-t">Phases of each new replica</title>'
+        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-labelledby="{name}-t" class="chart">'
+        f'<title id="{name}-t">{escape(title)}</title>'
     ]
-    for number, (name, bands) in enumerate(rows):
+    for number, (called, bands) in enumerate(rows):
         y = number * 26 + 6
-        parts.append(f'<text x="{LEFT - 6}" y="{y + 13}" class="n">{escape(name)}</text>')
+        parts.append(f'<text x="{LEFT - 6}" y="{y + 13}" class="n">{escape(called)}</text>')
         for band in bands:
             left, right = _x(band.begin, begin, end), _x(band.end, begin, end)
             parts.append(
@@ -159,10 +160,10 @@ def lanes(rows: Sequence[tuple[str, Sequence[Band]]], *, begin: float, end: floa
                 parts.append(f'<text x="{left + 4:.1f}" y="{y + 13}" class="in">{escape(band.name)}</text>')
     parts.append(_time_axis(height - 50, begin, end))
     names = {band.style: band.name for _, bands in rows for band in bands}
-    for place, (style, name) in enumerate(sorted(names.items())):
+    for place, (style, phase) in enumerate(sorted(names.items())):
         left = LEFT + place * 102
         parts.append(f'<rect x="{left}" y="{height - 18}" width="10" height="10" class="bar b{style}"/>')
-        parts.append(f'<text x="{left + 14}" y="{height - 9}">{escape(name)}</text>')
+        parts.append(f'<text x="{left + 14}" y="{height - 9}">{escape(phase)}</text>')
     return "".join([*parts, "</svg>"])
 
 

@@ -5,15 +5,14 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from sdctl.loadtest import records, sections, strip
-from sdctl.loadtest.charts import Band, Panel, Series, column
+from sdctl.loadtest import sections, strip
 from sdctl.loadtest.clocks import corrected, taken_off
+from sdctl.loadtest.node_lanes import node_lanes_part
+from sdctl.loadtest.over_time import over_time_part
 from sdctl.loadtest.records import Record
-from sdctl.loadtest.summary import GONE
-from sdctl.loadtest.transitions import Transition, counts
+from sdctl.loadtest.transitions import Transition
 from sdctl.loadtest.verdict import verdict
 
-MAX_DOTS = 1500
 STYLE = """
 :root{color-scheme:light dark;--bg:#fff;--fg:#1a1c20;--dim:#5b616b;--line:#d7dbe0;--card:#f5f6f8;
 --a:#1f6feb;--b:#b35900;--c:#1a7f37;--bad:#c0262d;--b0:#8fb8ff;--b1:#ffc48a;--b2:#97dba8;--b3:#d8b4fe;
@@ -66,11 +65,9 @@ def render(
         '<meta name=viewport content="width=device-width,initial-scale=1"><title>sdctl load test</title>',
         f'<link rel=icon href="data:,"><style>{STYLE}</style></head><body><main>',
         _head(summary),
-        "<h2>Over time</h2>",
-        sections.wide(
-            column(_panels(summary, every, transitions, (begin, end)), _bands(summary), begin=begin, end=end)
-        ),
+        over_time_part(summary, every, transitions, (begin, end)),
         sections.lanes_part(summary, begin, end),
+        node_lanes_part(transitions, begin, end),
         sections.attainment_part(summary),
         sections.scaling_part(summary),
         sections.latency_part(summary, every),
@@ -107,7 +104,13 @@ def _head(summary: Mapping[str, Any]) -> str:
         f"{'met' if row['met'] else 'missed'} ({_value(row['value'])})</li>"
         for row in summary["slo"]
     )
-    noted = "".join(f"<li>{escape(str(note))}</li>" for note in summary["notes"])
+    notes = [*summary["notes"]]
+    if summary["via"] == "tunnel":
+        most = "" if summary.get("tunnel_compared") else "at most "
+        notes.append(
+            f"Reached through a tunnel, which adds {most}{sections.milliseconds(summary['tunnel_latency_s'])}."
+        )
+    noted = "".join(f"<li>{escape(str(note))}</li>" for note in notes)
     return (
         f"<h1>Load test of {escape(str(summary['target']))}</h1><p class=dim>{escape(summary['plan'])}</p>"
         f"<p class=lead>{escape(' '.join(verdict(summary)))}</p>"
@@ -124,68 +127,3 @@ def _recovered(summary: Mapping[str, Any]) -> str:
 
 def _value(value: Any) -> str:
     return "nothing to judge" if value is None else f"{value:.4g}"
-
-
-def _panels(
-    summary: Mapping[str, Any], every: Sequence[Record], transitions: Sequence[Transition], span: tuple[float, float]
-) -> list[Panel]:
-    done = [r for r in every if r.done is not None and r.latency_s is not None]
-    step = max(1, len(done) // MAX_DOTS)
-    good = [(r.done or 0.0, r.latency_s or 0.0) for r in done[::step] if r.outcome == "ok"]
-    bad = [(r.done or 0.0, r.latency_s or 0.0) for r in done if r.outcome != "ok"][:MAX_DOTS]
-    goal = summary.get("latency_goal_s")
-    targets = [
-        (t.time, float(t.detail["target"])) for t in transitions if t.kind == "deployment" and t.what == "target"
-    ]
-    replicas = [(t, float(n)) for t, n in counts(transitions, "replica", "RUNNING", GONE)]
-    nodes = [(t, float(n)) for t, n in counts(transitions, "ray_node", "alive", GONE)]
-    claims = [(t, float(n)) for t, n in counts(transitions, "nodeclaim", "launched", GONE)]
-    curves = [Series("good", good, "dots", "a"), Series("other", bad, "dots", "bad")]
-    curves.append(Series("median", rolling(every, 0.5), "line", "c"))
-    return [
-        Panel("Latency", "s", curves, goal),
-        Panel("In flight", "requests", [Series("mean in flight", in_flight(every, *span), "step", "a")], whole=True),
-        Panel(
-            "Replicas",
-            "count",
-            [Series("target", targets, "step", "b"), Series("running", replicas, "step", "a")],
-            whole=True,
-        ),
-        Panel(
-            "Nodes",
-            "count",
-            [Series("Ray nodes", nodes, "step", "a"), Series("NodeClaims", claims, "step", "b")],
-            whole=True,
-        ),
-    ]
-
-
-def in_flight(every: Sequence[Record], begin: float, end: float, bins: int = 150) -> list[tuple[float, float]]:
-    """How many requests were under way, as the mean of even stretches of the run: their sum of seconds in each."""
-    width = (end - begin) / bins
-    totals = [0.0] * bins
-    for record in every:
-        done = end if record.done is None else record.done
-        for place in range(max(0, int((record.sent - begin) / width)), min(bins - 1, int((done - begin) / width)) + 1):
-            left = begin + place * width
-            totals[place] += max(0.0, min(done, left + width) - max(record.sent, left))
-    return [(begin + place * width, total / width) for place, total in enumerate(totals)]
-
-
-def rolling(every: Sequence[Record], share: float, windows: int = 60) -> list[tuple[float, float]]:
-    """A quantile of the good images' latency in even windows of the run; a window without an image has no point."""
-    good = sorted((r.done, r.latency_s) for r in every if r.outcome == "ok" and r.done and r.latency_s is not None)
-    if not good:
-        return []
-    begin, width = good[0][0], max(0.1, (good[-1][0] - good[0][0]) / windows)
-    groups: dict[int, list[float]] = {}
-    for done, latency in good:
-        groups.setdefault(int((done - begin) / width), []).append(latency)
-    curve = [(begin + (n + 0.5) * width, records.quantile(sorted(group), share)) for n, group in sorted(groups.items())]
-    return [(time, value) for time, value in curve if value is not None]
-
-
-def _bands(summary: Mapping[str, Any]) -> list[Band]:
-    """The phases of the first new replica, behind the charts."""
-    rows = summary["timeline"]["lanes"]
-    return sections.known(rows[0]) if rows else []

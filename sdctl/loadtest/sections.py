@@ -69,9 +69,8 @@ def lanes_part(summary: Mapping[str, Any], begin: float, end: float) -> str:
         + [seconds(lane["first_request_penalty_s"])]
         for lane in rows
     ]
-    return (
-        f"<h2>New replicas</h2>{wide(lanes(drawn, begin=begin, end=end))}{table(head, body, 'The phases as a table')}"
-    )
+    chart = wide(lanes(drawn, "Phases of each new replica", begin=begin, end=end))
+    return f"<h2>New replicas</h2>{chart}{table(head, body, 'The phases as a table')}"
 
 
 def attainment_part(summary: Mapping[str, Any]) -> str:

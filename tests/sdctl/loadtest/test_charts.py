@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from sdctl.loadtest.autoscaler import Report, report_changes
 from sdctl.loadtest.charts import nice, scale
 from sdctl.loadtest.cost import Cost
+from sdctl.loadtest.node_lanes import node_lanes, node_lanes_part
+from sdctl.loadtest.over_time import at, in_flight
 from sdctl.loadtest.records import Record, outside
-from sdctl.loadtest.report import in_flight, render
+from sdctl.loadtest.report import render
 from sdctl.loadtest.summary import summarise
 from tests.sdctl.loadtest.builders import change, record
 from tests.sdctl.loadtest.test_figures import story
@@ -80,3 +82,35 @@ def test_a_cost_that_is_unknown_still_shows_the_paid_time_of_its_nodes() -> None
     assert "Unknown: no price is known for g5.xlarge" in page
     assert "spot-1" in page
     assert "Nothing: free." in render({**summary, "cost": Cost(0.0, 0.0, 0.0, 0.0, (), "free").to_json()}, [], [])
+
+
+def test_a_node_that_got_stuck_shows_where() -> None:
+    stuck = [
+        change("nodeclaim", "old", "initialized", BURST - 9, baseline=True),
+        change("nodeclaim", "gpu-1", "created", BURST + 35),
+        change("nodeclaim", "gpu-1", "launched", BURST + 40),
+        change("nodeclaim", "gpu-1", "registered", BURST + 75),
+    ]
+    found = node_lanes(stuck, BURST + 400)
+    assert {name: [(band.name, band.end - band.begin) for band in bands] for name, bands in found.items()} == {
+        "gpu-1": [("provision", 5.0), ("boot", 35.0), ("gpu", 325.0)]
+    }
+    assert "gpu-1</td>" in node_lanes_part(stuck, BURST, BURST + 400)
+    assert "unknown" in node_lanes_part(stuck, BURST, BURST + 400)  # it was never ready
+    assert node_lanes_part(stuck[:1], BURST, BURST + 400) == ""
+
+
+def test_without_claims_the_lanes_are_of_rays_own_nodes() -> None:
+    came = [change("ray_node", "n1", "alive", BURST + 10), change("ray_node", "n1", "gone", BURST + 70)]
+    assert [(band.name, band.begin, band.end) for band in node_lanes(came, BURST + 99)["n1"]] == [
+        ("ready", BURST + 10, BURST + 70)
+    ]
+
+
+def test_curves_have_a_table_behind_them() -> None:
+    assert at([(1.0, 5.0), (3.0, 7.0)], 2.9) == 5.0
+    assert at([(1.0, 5.0)], 0.5) is None
+    run = story()
+    page = render(summarise(run), run.records, run.transitions)
+    assert "The curves as a table" in page
+    assert "<th scope=col>median latency, s</th>" in page
