@@ -18,7 +18,7 @@ APART_S = 0.21  # spread over a second, so that the whole seconds of a Date narr
 
 def looks(cluster: Cluster) -> list[Look]:
     """A few questions for the API server's Date; none where it tells none or cannot be asked."""
-    found = []
+    found: list[Look] = []
     for place in range(LOOKS):
         cluster.pause(APART_S if place else 0.0)
         request = cluster.api.param_serialize("GET", "/version", auth_settings=["BearerToken"])
