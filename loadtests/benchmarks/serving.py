@@ -204,8 +204,6 @@ def main() -> None:
     words = shlex.join(sys.argv[1:])
     print(f"about {expected_minutes(asked.seconds, asked.images, groups):.0f} minutes", file=sys.stderr)
     cores = serving_stage.two_sides()
-    if cores.rest:
-        os.sched_setaffinity(0, cores.rest)
     baseline = {"model": str(SHAPES_FOLDER), "steps": STEPS, "guidance": GUIDANCE}
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -214,6 +212,7 @@ def main() -> None:
     ):
         if cores.rest:
             serving_stage.pin(limit.pid, cores.model)
+            serving_stage.pin(os.getpid(), cores.rest)
         references = str(Path(folder, "references.npz"))
         limit.order(
             do="pictures", wishes={name: wish for load in ALL.values() for name, wish in load.items()}, file=references

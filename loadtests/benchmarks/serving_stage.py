@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -61,8 +62,11 @@ class Stage:
         return float(psutil.Process(self.pids[system]).memory_info().rss / 1e6)
 
     def processor_s(self, system: str) -> float:
-        """Processor time that the process with the model has spent."""
-        times = psutil.Process(self.pids[system]).cpu_times()
+        """Processor time that the process with the model has spent; 0 when it has died."""
+        try:
+            times = psutil.Process(self.pids[system]).cpu_times()
+        except psutil.NoSuchProcess:
+            return 0.0
         return float(times.user + times.system)
 
     def health(self) -> dict[str, Any]:
@@ -93,12 +97,14 @@ class Stage:
 def deployed(model: str, baseline: Mapping[str, Any], cores: Cores) -> Iterator[Stage]:
     """`sdctl deploy --local --replicas 1` of the service, both baselines on the same Ray; all gone after the block."""
     outer = os.environ.get("XDG_STATE_HOME")
+    usual = signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # an ended benchmark leaves no Ray behind
     with tempfile.TemporaryDirectory(prefix="serving-", ignore_cleanup_errors=True) as folder:
         os.environ["XDG_STATE_HOME"] = folder
         try:
             yield _deploy(model, baseline, cores)
         finally:
             _sdctl("cleanup", "--local", "--yes")
+            signal.signal(signal.SIGTERM, usual)
             os.environ.pop("XDG_STATE_HOME") if outer is None else os.environ.update(XDG_STATE_HOME=outer)
 
 
