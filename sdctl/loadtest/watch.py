@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from sdctl.errors import NotFound, SdctlError
+from sdctl.errors import SdctlError
 from sdctl.loadtest.autoscaler import Report, parse, report_changes
 from sdctl.loadtest.prediction import Scaling, scaling_from
 from sdctl.loadtest.room import Group, worker_limit
@@ -54,8 +54,8 @@ class ServeWatcher:
             return self._report
         try:
             return parse(self._api.autoscaler_report())
-        except NotFound:  # a Ray without this question
-            return None
+        except SdctlError:  # a Ray that cannot say; one that is away fails at the next look
+            return self._report
 
 
 def generator(state: ServeState) -> Deployment | None:

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from sdctl.loadtest.autoscaler import Report, parse
 from sdctl.local import ports
 from tests.loads import end_load, lines, made_by
 from tests.local.cli import DEADLINE_S, Sdctl, wait_for
@@ -30,6 +31,10 @@ class Ray:
         url = f"http://127.0.0.1:{self.sdctl.record['dashboard_port']}{path}"
         headers = {"Authorization": f"Bearer {token}"}
         return httpx.get(url, headers=headers, timeout=DEADLINE_S, trust_env=False).json()
+
+    def report(self) -> Report | None:
+        """What its autoscaler reports."""
+        return parse(self._get("/api/cluster_status?format=1")["data"]["clusterStatus"])
 
     def look(self) -> tuple[int, int]:
         """One look."""
@@ -57,6 +62,7 @@ def test_the_report_says_what_ray_said(tmp_path: Path) -> None:
     try:
         sdctl.json("deploy", "--gpu-nodes", f"1:{MOST}", "--port", str(ports.free(1)[0]))
         assert ray.look() == (1, 1)
+        assert ray.report() is not None
         words = ["--users", USERS, "--run-time", "10m", "--grace", "120s", "--until-drained", "--slo", "p95<60s"]
         with sdctl.start("loadtest", "--local", *words, "--json", "-o", str(out)) as process:
             try:

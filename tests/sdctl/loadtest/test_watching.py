@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -100,6 +101,21 @@ def test_what_a_look_told_is_not_lost_when_the_look_fails_half_way(ray: FakeRay)
             watcher.poll(2.0)
         api.nodes = nodes  # type: ignore[method-assign]
         assert told(watcher.poll(3.0)) == [("deployment", "Generator", "target"), ("replica", "generator1", "RUNNING")]
+
+
+@pytest.mark.wire
+def test_a_ray_that_gives_no_report_is_watched_all_the_same(ray: FakeRay) -> None:
+    class Waiting(FakeRay):
+        def _deployment(self, config: dict[str, Any], status: str, message: str) -> dict[str, Any]:
+            return super()._deployment(config, status, message) | {"target_num_replicas": 5}
+
+    waiting = Waiting()
+    waiting.config = ray.config
+    with RayApi(Endpoint(f"http://127.0.0.1:{waiting.ports[8265]}")) as api:
+        watcher = ServeWatcher(api)
+        assert ("deployment", "Generator", "target") in told(watcher.poll(1.0))
+        assert told(watcher.poll(2.0)) == []
+    waiting.close()
 
 
 def failing() -> None:
