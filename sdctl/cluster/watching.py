@@ -85,6 +85,10 @@ class KubernetesWatcher:
             Transition(kind, who, what, observed, at.timestamp() if at else None, "kubernetes", detail)
             for kind, who, what, at, detail in self._new(seen)
         ]
+        wanting = {
+            change.name for change in changes if "workers" in change.detail
+        }  # a number may be wanted again later
+        self._told = {key for key in self._told if key[1] not in wanting or not key[2].startswith("wants ")}
         self._told |= {(change.kind, change.name, change.what) for change in changes}  # only once all of it was read
         there = {("pod", name(pod)) for pod in seen.pods} | {("node", name(node)) for node in seen.nodes}
         there |= {("nodeclaim", name(claim)) for claim in seen.nodeclaims}

@@ -66,6 +66,12 @@ def said(transitions: Iterable[Transition], burst: float) -> list[dict[str, Any]
     return [{"after_s": change.time - burst, **change.detail} for change in mine]
 
 
+def wanted(transitions: Iterable[Transition], burst: float) -> list[dict[str, Any]]:
+    """Each number of workers that was wanted of a RayCluster, with its time in seconds after the burst began."""
+    mine = sorted((t for t in transitions if t.kind == "raycluster" and "workers" in t.detail), key=lambda t: t.time)
+    return [{"after_s": t.time - burst, "cluster": t.name, "workers": t.detail["workers"]} for t in mine]
+
+
 def failed_launches(transitions: Iterable[Transition]) -> list[str]:
     """Why nodes could not be launched, each reason once; a node that ended is no failed launch."""
     lines = [line for t in transitions if t.kind == "autoscaler" for line in t.detail["failures"]]

@@ -130,6 +130,7 @@ def scaling_part(summary: Mapping[str, Any]) -> str:
         lines.append(f"<p>Against fact: {escape(summary['prediction_against_fact'] or '')}.</p>")
     for cause in summary["causes"]:
         lines.append(f"<p><b>{escape(cause['text'])}</b> {escape(cause['hint'])}</p>")
+    lines.append(_wanted(summary))
     lines.append(_autoscaler(summary))
     waste = summary["waste"]
     lines.append(
@@ -137,6 +138,18 @@ def scaling_part(summary: Mapping[str, Any]) -> str:
         f"{seconds(waste['idle_node_s'])} of idle node time.</p>"
     )
     return "<h2>Scaling, predicted and real</h2>" + "".join(lines)
+
+
+def _wanted(summary: Mapping[str, Any]) -> str:
+    """How many workers each RayCluster was to have, one after the other."""
+    numbers: dict[str, list[str]] = {}
+    for row in summary.get("workers_wanted", ()):
+        known = numbers.setdefault(row["cluster"], [])
+        known.append(f"{row['workers']} after {row['after_s']:.1f} s" if known else str(row["workers"]))
+    return "".join(
+        f"<p>Workers wanted of RayCluster {escape(name)}: {escape(' → '.join(each))}.</p>"
+        for name, each in numbers.items()
+    )
 
 
 def _autoscaler(summary: Mapping[str, Any]) -> str:

@@ -94,6 +94,7 @@ def summarise(run: Run) -> dict[str, Any]:
         },
         "nodes": {"max": max((n for _, n in counts(run.transitions, "ray_node", "alive", GONE)), default=None)},
         "autoscaler": autoscaler.said(run.transitions, burst),
+        "workers_wanted": autoscaler.wanted(run.transitions, burst),
         "phases": _phases(lines),
         "timeline": lines.to_json(),
         "waste": _waste(run, running),

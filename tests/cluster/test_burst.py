@@ -99,6 +99,8 @@ def test_a_burst_brings_nodes_and_the_report_tells_how(
     assert not summary["tunnel_compared"]  # nothing answers at the pods' own addresses
     assert summary["clocks"].keys() == {"service", "api_server"}
     assert all(abs(clock["seconds"]) <= clock["plus_minus"] + 1.0 for clock in summary["clocks"].values() if clock)
+    wanted = [row["workers"] for row in summary["workers_wanted"]]
+    assert (wanted[0], max(wanted)) == (1, MOST)
     assert max(row["waiting"] for row in summary["autoscaler"]) == MOST - 1
     notes = " ".join(summary["notes"])
     assert "lost sight of" in notes

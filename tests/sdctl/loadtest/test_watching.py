@@ -12,6 +12,7 @@ from sdctl.cluster.objects import Object
 from sdctl.cluster.snapshot import Snapshot
 from sdctl.cluster.watching import KubernetesWatcher, is_shared, moments
 from sdctl.errors import NotAllowed, SdctlError, Unreachable
+from sdctl.loadtest.autoscaler import wanted
 from sdctl.loadtest.live import Live
 from sdctl.loadtest.transitions import Transition
 from sdctl.loadtest.watch import ServeWatcher, Watch
@@ -138,6 +139,18 @@ def test_a_cluster_that_refuses_for_a_moment_has_lost_nothing(monkeypatch: pytes
         watcher.poll(2.0)
     assert {name for _, name, _ in told(watcher.poll(3.0))} == {"b"}
     assert told(watcher.poll(4.0)) == [("pod", "a", "gone")]
+
+
+def test_each_number_of_workers_is_told_also_one_that_was_wanted_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wanting(workers: int) -> Snapshot:
+        cluster = {"metadata": {"name": "c", "creationTimestamp": "2026-01-01T00:00:00Z"}}
+        return Snapshot("ns", "sd", rayclusters=({**cluster, "status": {"desiredWorkerReplicas": workers}},))
+
+    seen = [wanting(1), wanting(3), wanting(3), wanting(1)]
+    monkeypatch.setattr(watching, "take", lambda *_: seen.pop(0))
+    watcher = KubernetesWatcher(Cluster(None))
+    looks = [watcher.poll(BURST + n) for n in range(4)]
+    assert [each["workers"] for each in wanted([change for look in looks for change in look], BURST)] == [1, 3, 1]
 
 
 class Blinking:
