@@ -8,7 +8,8 @@ import typer
 
 from sdctl.errors import Interrupted, InvalidRequest, SdctlError, SloMissed
 from sdctl.loadtest import comparison, cost, mix, plan, records, results
-from sdctl.loadtest.run import LoadTest, Settings
+from sdctl.loadtest.run import LoadTest
+from sdctl.loadtest.settings import Settings
 from sdctl.loadtest.told import told
 from sdctl.options import JsonOption, duration, on_target
 from sdctl.output import Output

@@ -4,10 +4,8 @@ import signal
 import threading
 import time
 import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from sdctl.errors import Interrupted, SdctlError
@@ -16,12 +14,13 @@ from sdctl.loadtest.live import Live
 from sdctl.loadtest.plan import Plan, Stage
 from sdctl.loadtest.prediction import told
 from sdctl.loadtest.preflight import Facts, ask
-from sdctl.loadtest.records import Ledger, Objective, Record
+from sdctl.loadtest.records import Ledger, Record
 from sdctl.loadtest.recovery import drain, grew
 from sdctl.loadtest.results import SAMPLES, Results
 from sdctl.loadtest.room import remember
 from sdctl.loadtest.salvage import began
 from sdctl.loadtest.screen import shown
+from sdctl.loadtest.settings import Settings
 from sdctl.loadtest.summary import Run, summarise
 from sdctl.loadtest.transitions import Transition
 from sdctl.loadtest.watch import Watch
@@ -32,24 +31,6 @@ from sdctl.targets.base import Endpoint, Target
 SCREEN_EVERY_S = 0.5
 # On top of Serve's own delays: Ray's idle time, and on Kubernetes Karpenter's consolidation and the machine's end.
 DRAIN_MARGIN_S = {"local": 90.0, "kubernetes": 900.0}
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a command line asks of a load test; times in seconds."""
-
-    plan: Plan
-    folder: Path
-    prompts: Sequence[Mapping[str, Any]]
-    timeout_s: float = 120.0
-    grace_s: float = 30.0
-    warmup_s: float = 0.0
-    until_drained: bool = False
-    seed: int = 0
-    objectives: Sequence[Objective] = ()
-    prices: Mapping[str, float] = field(default_factory=dict)
-    told: Mapping[str, Any] = field(default_factory=dict)  # the options as the report shows them
-    other: Mapping[str, Any] | None = None  # the summary of a run to be set beside this one
 
 
 class LoadTest:
