@@ -131,7 +131,6 @@ class Scheduler(Generic[T]):
         self._tenants: Shares[str] = Shares()
         self._keys: dict[str, Shares[BatchKey]] = {}  # by tenant
         self._refill = Refill()
-        self._left = 0  # of the last batch's key, that found no place in it
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -149,7 +148,8 @@ class Scheduler(Generic[T]):
     def finished(self, now: float, batch: Sequence[Ticket[T]], seconds: float) -> None:
         """Note a finished call: clients that send their next request on its answer may fill a batch again."""
         key = batch[0].key
-        most = min(self._cap(key), len(batch) + self._left)
+        waiting = sum(ticket.key == key for ticket in self._waiting)
+        most = min(self._cap(key), len(batch) + waiting)
         self._refill = Refill(key, most, now + min(HOLD_LIMIT_S, HOLD_SHARE * seconds))
 
     def hold(self, now: float) -> float:
@@ -170,9 +170,7 @@ class Scheduler(Generic[T]):
         self._settle(waiting)
         tenant = self._tenants.pick(waiting)
         key = self._keys[tenant].pick(waiting[tenant])
-        candidates = [ticket for ticket in live if ticket.key == key]
-        batch = self._fill(candidates, tenant, self._cap(key))
-        self._left = len(candidates) - len(batch)
+        batch = self._fill([ticket for ticket in live if ticket.key == key], tenant, self._cap(key))
         taken = set(map(id, batch))
         self._waiting = [ticket for ticket in self._waiting if id(ticket) not in taken]
         return batch

@@ -153,6 +153,18 @@ def test_those_left_waiting_count_up_to_the_cap() -> None:
     assert scheduler.hold(10.0) == 0.0
 
 
+def test_two_that_take_turns_are_brought_together() -> None:
+    scheduler: Scheduler[None] = Scheduler(CAPS.of)
+    scheduler.add(ticket("ann", KEYS[2]))
+    batch = scheduler.take(9.0)
+    scheduler.add(ticket("ann", KEYS[2]))  # comes during the first one's call
+    scheduler.finished(10.0, batch, 0.5)
+    assert scheduler.hold(10.0) > 0.0
+    scheduler.add(ticket("ann", KEYS[2]))
+    assert scheduler.hold(10.0) == 0.0
+    assert len(scheduler.take(10.0)) == 2
+
+
 def test_nobody_is_held_while_another_key_could_run() -> None:
     scheduler = after_a_call(4)
     scheduler.add(ticket("ann", KEYS[0]))
