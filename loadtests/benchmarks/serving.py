@@ -76,7 +76,7 @@ class Run:
         answer = self.limit.order(
             do="throughput", wishes=list(ALL[load].values()), batch=batch, seconds=seconds, images=images
         )
-        return of_calls(answer["seconds"], batch)
+        return of_calls(answer["seconds"], batch, answer["processor_s"])
 
     def keep(self, cell: Cell, figures: Figures) -> None:
         """Put figures into the table, and say so."""

@@ -73,7 +73,7 @@ def limits(limit: Limit, asked: list[dict[str, Any]], wanted: Plan) -> Iterable[
         except RuntimeError as error:
             yield batch, str(error)
             return
-        yield batch, of_calls(answer["seconds"], batch)
+        yield batch, of_calls(answer["seconds"], batch, answer["processor_s"])
 
 
 def users(stage: Stage, system: str, kind: Crowd, wanted: Plan) -> Figures:

@@ -71,9 +71,11 @@ class Bar:
     met: bool
 
 
-def of_calls(taken: Sequence[float], batch: int) -> Figures:
+def of_calls(taken: Sequence[float], batch: int, processor_s: float) -> Figures:
     """The figures of a bare pipeline's calls, in seconds each."""
-    return Figures(sum(taken), batch * len(taken), latencies_s=tuple(sorted(taken)), batch=batch)
+    images = batch * len(taken)
+    spent = processor_s * 1000 / images
+    return Figures(sum(taken), images, latencies_s=tuple(sorted(taken)), batch=batch, processor_ms=spent)
 
 
 def of_records(records: Sequence[Record], processor_s: float = 0.0) -> Figures:
@@ -188,4 +190,5 @@ def merged(parts: Iterable[Figures]) -> Figures:
         ok=sum(part.ok for part in all_parts),
         latencies_s=tuple(sorted(itertools.chain(*(part.latencies_s for part in all_parts)))),
         batch=all_parts[0].batch,
+        processor_ms=statistics.fmean(part.processor_ms or 0.0 for part in all_parts),
     )

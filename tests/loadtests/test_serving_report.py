@@ -48,8 +48,9 @@ def test_no_records_are_no_images() -> None:
 
 
 def test_halves_of_a_bare_pipeline_are_one_cell() -> None:
-    figures = merged([of_calls([1.0, 1.0], 4), of_calls([2.0], 4)])
+    figures = merged([of_calls([1.0, 1.0], 4, 1.6), of_calls([2.0], 4, 1.2)])
     assert (figures.seconds, figures.ok, figures.rate) == (4.0, 12, 3.0)
+    assert figures.processor_ms == pytest.approx(250.0)
 
 
 def test_bars_hold_against_the_limit_and_the_baseline() -> None:
