@@ -44,6 +44,16 @@ class ServiceConfig(BaseModel):
     )
     max_batch: int = Field(default=8, ge=1, le=64, description="images in one pipeline call at the default size")
     check_batching: bool = Field(default=True, description="compare a batch with single images before serving")
+    profile_memory: bool = Field(default=True, description="measure how many images fit; only ever lowers max_batch")
+    memory_limit_mb: int | None = Field(default=None, ge=1, description="of what this replica may hold, model included")
+    embedding_cache_mb: int = Field(default=64, ge=0, le=65536, description="encoded prompts on the device; 0: none")
+    channels_last: bool = False
+    attention: Literal["sdpa", "math"] = Field(default="sdpa", description="torch's fused attention, or plain matmuls")
+    fuse_qkv: bool = False
+    compile: Literal["off", "regional"] = Field(default="off", description="torch.compile of the repeated blocks")
+    compile_sizes: tuple[tuple[int, int], ...] = Field(
+        default=(), description="width and height of what is compiled before ready; empty: the default size"
+    )
     threads: int = Field(default=1, ge=1, le=256)
     safety_checker: bool = Field(default=True, description="keep the checker that the model brings, if it has one")
     refused_words: tuple[str, ...] = Field(default=(), description="prompts with one of these are refused")

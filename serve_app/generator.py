@@ -23,11 +23,15 @@ class Generator:
     """One replica. It exists only once it has drawn an image: Serve counts it as running no earlier."""
 
     def __init__(self, config: ServiceConfig) -> None:
+        self._config = config
         self._phases: dict[str, float] = {}
         with self._phase("import"):
             from serve_app import pipeline, rehearsal
         with self._phase("load"):
             painter = pipeline.load(config)
+        if config.compile != "off":
+            with self._phase("compile"):
+                rehearsal.compile_sizes(painter, config.compile_sizes, config.max_batch > 1)
         with self._phase("first_image"):
             job, alone = rehearsal.first_image(painter)
         if config.max_batch > 1 and config.check_batching:
@@ -36,11 +40,12 @@ class Generator:
             painter.profile = replace(painter.profile, batches=batches)
             if not batches:
                 logger.warning("a batch changes this model's images: it runs one image a call")
-        profile = painter.profile
-        caps = Caps(config.max_batch, profile.default_width * profile.default_height)
-        metrics = GeneratorMetrics()
-        replica = _replica_name()
-        self._config = config
+        caps = Caps(config.max_batch, painter.profile.default_width * painter.profile.default_height)
+        if config.profile_memory:
+            with self._phase("profile"):
+                caps = rehearsal.measured_caps(painter, config)
+        profile, metrics, replica = painter.profile, GeneratorMetrics(), _replica_name()
+        painter.observe = metrics.observe
         self._description = Description(replica, profile, self._phases, painter.device, config.max_batch)
         self._engine = Engine(painter, caps, Origin(replica, config.app_version, metrics.observe))
         logger.info("%s is ready: %s", profile.name, ", ".join(f"{k} {v:.2f} s" for k, v in self._phases.items()))

@@ -13,13 +13,23 @@ class GeneratorMetrics:
         self._histograms = {
             "queue_ms": Histogram("sdctl_queue_ms", "Waiting in the replica", boundaries=MILLISECONDS),
             "generate_ms": Histogram("sdctl_generate_ms", "One pipeline call", boundaries=MILLISECONDS),
+            "step_ms": Histogram("sdctl_step_ms", "One step, the mean of a pipeline call", boundaries=MILLISECONDS),
             "encode_ms": Histogram("sdctl_encode_ms", "Encoding one image", boundaries=MILLISECONDS),
             "batch_size": Histogram("sdctl_batch_size", "Images of one pipeline call", boundaries=IMAGES),
+        }
+        images = Counter("sdctl_images", "Images that pipeline calls made")
+        self._counters = {
+            "batch_size": images,
+            "embedding_hits": Counter("sdctl_embedding_hits", "Prompts, negative ones too, that were encoded before"),
+            "embedding_misses": Counter("sdctl_embedding_misses", "Prompts that the text encoders had to read"),
         }
 
     def observe(self, name: str, value: float) -> None:
         """Add one measurement."""
-        self._histograms[name].observe(value)
+        if name in self._histograms:
+            self._histograms[name].observe(value)
+        if value > 0 and name in self._counters:  # Ray refuses to add nothing
+            self._counters[name].inc(value)
 
 
 class IngressMetrics:

@@ -1,43 +1,49 @@
 """Loads any diffusers text-to-image model and draws with it: the only importer of torch and diffusers."""
 
-import copy
 import inspect
-import json
-from collections.abc import Callable, Sequence
-from pathlib import Path
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
-import numpy as np
 import torch
 from diffusers import DiffusionPipeline
 from diffusers.utils import logging as diffusers_logging
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers.utils import logging as transformers_logging
 
-from serve_app import families
-from serve_app.config import BUILTIN, ServiceConfig
+from serve_app import families, hub
+from serve_app.config import ServiceConfig
+from serve_app.embeddings import EmbeddingCache, Row
 from serve_app.encode import Pixels
 from serve_app.errors import OutOfMemory, Refusal, StartupError, Stopped
 from serve_app.jobs import ImageJob, ModelProfile
-from serve_app.prompts import PromptReader, Span, widest
+from serve_app.memory import HostMemory, Memory
+from serve_app.model_profile import denoiser_of, profile_of, reader_of
+from serve_app.outcome import checked
+from serve_app.prompts import PromptReader
 from serve_app.schemas import PromptWarning
-
-BUILTIN_FOLDER = Path(__file__).parent / "models" / "shapes"
-
-BLOCKED = Refusal(400, "content_policy_violation", "The model's safety checker refused the image.", "prompt")
-NOT_A_NUMBER = Refusal(500, "generation_failed", "The model gave numbers that are no image (overflow).")
-OTHER_SIZE = Refusal(500, "generation_failed", "The pipeline gave an image of another size than asked for.")
 
 
 class DiffusersPainter:
-    """A loaded pipeline. Not for two threads at once: schedulers keep the state of the call."""
+    """A loaded pipeline. Not for two threads at once: schedulers keep the state of the call.
 
-    def __init__(self, pipe: Any, profile: ModelProfile, reader: PromptReader) -> None:
+    `observe` takes measurements by name: `step_ms` a call, `embedding_hits` and `embedding_misses` in prompts.
+    """
+
+    def __init__(self, pipe: Any, profile: ModelProfile, reader: PromptReader, config: ServiceConfig) -> None:
         self.profile = profile
         self._pipe = _with_guidance_per_image(pipe) if profile.guidance_varies else pipe
         self._reader = reader
         self.dtype = str(pipe.dtype).removeprefix("torch.")
         self.device = str(pipe.device)
+        self.observe: Callable[[str, float], None] = lambda _name, _value: None
         self._takes = set(inspect.signature(type(pipe).__call__).parameters)
+        self._encodes = families.EMBEDDINGS.get(profile.family, {}) if config.embedding_cache_mb else {}
+        self._embeddings = EmbeddingCache(config.embedding_cache_mb * 2**20)
+        self._plain_attention = config.attention == "math"
+        self._compiled = config.compile != "off"
+        self._stance = "eager_on_recompile"  # a request never waits for the compiler
 
     def warnings(self, job: ImageJob) -> list[PromptWarning]:
         """What of the request the model ignores."""
@@ -49,17 +55,20 @@ class DiffusersPainter:
 
     def draw(self, jobs: Sequence[ImageJob], keep_going: Callable[[], bool]) -> list[Pixels | Refusal]:
         """A picture or a refusal per job, in order; raises OutOfMemory or Stopped."""
+        steps: list[float] = []
 
-        def on_step_end(_pipe: Any, _step: int, _timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        def on_step_end(pipe: Any, step: int, _timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
             if not keep_going():
                 raise Stopped
+            if pipe.device.type == "cuda" and step + 1 == getattr(pipe, "num_timesteps", None):
+                torch.cuda.synchronize()  # once a call: steps are only queued until then, and their time is not known
+            steps.append(time.monotonic())
             return tensors
 
-        if self.profile.guidance_varies:
-            self._pipe.guidance_per_image = [job.guidance for job in jobs]
-        arguments = self._arguments(jobs) | {"callback_on_step_end": on_step_end}
         try:
-            with torch.inference_mode():
+            with torch.inference_mode(), self._options():
+                arguments = self._arguments(jobs) | {"callback_on_step_end": on_step_end}
+                started = time.monotonic()
                 output = self._pipe(**{name: value for name, value in arguments.items() if name in self._takes})
         except RuntimeError as error:
             if not _is_out_of_memory(error):
@@ -67,14 +76,37 @@ class DiffusersPainter:
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
             raise OutOfMemory from error
+        if steps:
+            self.observe("step_ms", (steps[-1] - started) * 1000 / len(steps))
         flags = getattr(output, "nsfw_content_detected", None) or [False] * len(jobs)
-        return [_checked(image, job, flag) for image, job, flag in zip(output.images, jobs, flags, strict=True)]
+        return [checked(image, job, flag) for image, job, flag in zip(output.images, jobs, flags, strict=True)]
+
+    @contextmanager
+    def compiling(self) -> Iterator[None]:
+        """What is drawn inside the block is compiled for later calls of its kind."""
+        self._stance = "default"
+        try:
+            yield
+        finally:
+            self._stance = "eager_on_recompile"
+
+    def memory(self, limit: int | None) -> Memory:
+        """The memory that its calls take, within a limit in bytes if there is one."""
+        return _CudaMemory(limit) if self.device.startswith("cuda") else HostMemory(limit)
+
+    @contextmanager
+    def _options(self) -> Iterator[None]:
+        stance = torch.compiler.set_stance(self._stance) if self._compiled else nullcontext()
+        with stance, sdpa_kernel(SDPBackend.MATH) if self._plain_attention else nullcontext():
+            yield
 
     def _arguments(self, jobs: Sequence[ImageJob]) -> dict[str, Any]:
         first = jobs[0]
+        if self.profile.guidance_varies:
+            self._pipe.guidance_per_image = [job.guidance for job in jobs]
+        prompts = [job.prompt for job in jobs]
         negatives = [job.negative_prompt or "" for job in jobs]
         arguments: dict[str, Any] = {
-            "prompt": [job.prompt for job in jobs],
             "width": first.width,
             "height": first.height,
             "num_inference_steps": first.steps,
@@ -83,19 +115,49 @@ class DiffusersPainter:
             "generator": [torch.Generator("cpu").manual_seed(job.seed) for job in jobs],
             "output_type": "np",
         }
-        return arguments | ({"negative_prompt": negatives} if any(negatives) else {})
+        if not self._encodes:
+            return arguments | {"prompt": prompts} | ({"negative_prompt": negatives} if any(negatives) else {})
+        needs_negatives = any(negatives) or not self.profile.negative_splits
+        if first.guidance <= 1 or not self.profile.takes_negative or not needs_negatives:
+            negatives = []  # none are used, or the pipeline takes zeros in their place
+        rows, misses = self._embeddings.rows([*prompts, *negatives], self._encode)
+        self.observe("embedding_misses", misses)
+        self.observe("embedding_hits", len(rows) - misses)
+        count = len(prompts)
+        for number, name in enumerate(self._encodes.values()):
+            tensors = [row[number] for row in rows]
+            arguments[name] = torch.cat(tensors[:count])
+            if negatives:
+                arguments[f"negative_{name}"] = torch.cat(tensors[count:])
+        return arguments
+
+    def _encode(self, prompts: list[str]) -> list[Row]:
+        """What the pipeline's own text encoders make of each prompt."""
+        options = {"device": self._pipe.device, "num_images_per_prompt": 1}
+        if self.profile.takes_negative:
+            options["do_classifier_free_guidance"] = False
+        found = self._pipe.encode_prompt(prompt=prompts, **options)
+        wanted = [found[place] for place in self._encodes]
+        # Clones, as a slice would keep the whole batch's memory.
+        return [tuple(tensor[row : row + 1].clone() for tensor in wanted) for row in range(len(prompts))]
 
 
-def _checked(image: Any, job: ImageJob, blocked: bool) -> Pixels | Refusal:
-    """One image of the output as pixels: never a blanked one, nor one of another size."""
-    if blocked:
-        return BLOCKED
-    if not np.isfinite(image).all():
-        return NOT_A_NUMBER
-    if image.shape != (job.height, job.width, 3):
-        return OTHER_SIZE
-    pixels: Pixels = (np.clip(image, 0.0, 1.0) * 255).round().astype(np.uint8)
-    return pixels
+class _CudaMemory:
+    """The current GPU's memory, as torch's allocator sees it."""
+
+    def __init__(self, limit: int | None) -> None:
+        self._limit = limit
+
+    def free(self) -> int:
+        torch.cuda.empty_cache()
+        free, _ = torch.cuda.mem_get_info()
+        return int(free if self._limit is None else min(free, self._limit - torch.cuda.memory_allocated()))
+
+    def peak(self, call: Callable[[], object]) -> int:
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        call()
+        return int(torch.cuda.max_memory_allocated() - before)
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
@@ -127,15 +189,33 @@ def load(config: ServiceConfig) -> DiffusersPainter:
     try:
         pipe = _from_pretrained(config, device)
     except (OSError, ValueError, ImportError) as error:
-        raise StartupError(_why_not(config, error)) from error
+        raise StartupError(hub.why_not(config, error)) from error
     pipe.to(device)
     pipe.set_progress_bar_config(disable=True)
-    return DiffusersPainter(pipe, _profile(config, pipe), _reader(pipe, config.model == BUILTIN))
+    profile = profile_of(config, pipe)
+    _rebuild(pipe, config)
+    return DiffusersPainter(pipe, profile, reader_of(config, pipe), config)
+
+
+def _rebuild(pipe: Any, config: ServiceConfig) -> None:
+    """Apply the options that change the networks themselves; raises StartupError where a model has no such thing."""
+    denoiser = denoiser_of(pipe)
+    try:
+        if config.fuse_qkv:
+            denoiser.fuse_qkv_projections()
+        if config.channels_last:
+            for network in (denoiser, pipe.vae):
+                network.to(memory_format=torch.channels_last)
+        if config.compile == "regional":
+            torch._dynamo.config.recompile_limit = 256  # every width of a block counts as one
+            denoiser.compile_repeated_blocks(dynamic=True)
+    except (AttributeError, ValueError) as error:
+        words = f"{type(denoiser).__name__} does not take fuse_qkv, channels_last or compile as asked: {error}"
+        raise StartupError(f"{words.splitlines()[0]}. Switch the option off.") from error
 
 
 def _from_pretrained(config: ServiceConfig, device: str) -> Any:
-    source = str(BUILTIN_FOLDER) if config.model == BUILTIN else config.model
-    options = _hub_options(config)
+    source, options = hub.source(config), hub.options(config)
     parts = DiffusionPipeline.load_config(source, **options)
     options["dtype"] = _dtype(config, device, parts)
     if config.variant:
@@ -163,85 +243,3 @@ def _dtype(config: ServiceConfig, device: str, parts: dict[str, Any]) -> torch.d
     if device == "cpu":
         return torch.float32
     return torch.bfloat16 if "transformer" in parts else torch.float16
-
-
-def _hub_options(config: ServiceConfig) -> dict[str, Any]:
-    options: dict[str, Any] = {"local_files_only": config.local_files_only}
-    if config.revision:
-        options["revision"] = config.revision
-    if config.hub_token_file:
-        try:
-            options["token"] = Path(config.hub_token_file).read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise StartupError(f"The hub's token file cannot be read: {error}.") from None
-    return options
-
-
-def _why_not(config: ServiceConfig, error: Exception) -> str:
-    return (
-        f"The model {config.model} cannot be loaded ({type(error).__name__}: {str(error).splitlines()[0][:300]}). "
-        "Check its name, the network, and for a gated model hub_token_file."
-    )
-
-
-def _profile(config: ServiceConfig, pipe: Any) -> ModelProfile:
-    card = _service_card(config)
-    denoiser = getattr(pipe, "unet", None) or getattr(pipe, "transformer", None)
-    if denoiser is None or getattr(pipe, "scheduler", None) is None:
-        raise StartupError(f"{type(pipe).__name__} has no UNet or transformer with a scheduler: take another model.")
-    family, scheduler = type(pipe).__name__, type(pipe.scheduler).__name__
-    parameters = inspect.signature(type(pipe).__call__).parameters
-    signature = {name: parameter.default for name, parameter in parameters.items()}
-    known = families.defaults(config.model, scheduler, signature, denoiser.config)
-    multiple = _scale(pipe) * (2 if hasattr(pipe, "transformer") else 1)
-    width, height = card.get("default_size") or _native_size(pipe, denoiser)
-    guidance = card.get("default_guidance", known.guidance)
-    takes_negative = "negative_prompt" in parameters and "true_cfg_scale" not in parameters
-    return ModelProfile(
-        name=config.model,
-        revision=config.revision,
-        family=family,
-        scheduler=scheduler,
-        default_width=config.default_width or width,
-        default_height=config.default_height or height,
-        default_steps=config.default_steps or card.get("default_steps", known.steps),
-        default_guidance=guidance if config.default_guidance is None else config.default_guidance,
-        multiple=max(8, multiple),
-        sizes=tuple((w, h) for w, h in card.get("sizes", ())),
-        max_pixels=config.max_pixels,
-        takes_negative=takes_negative,
-        negative_splits=family in families.EMPTY_NEGATIVE_IS_ZERO,
-        guidance_varies=families.varies_guidance(family, denoiser.config),
-    )
-
-
-def _native_size(pipe: Any, denoiser: Any) -> tuple[int, int]:
-    """The size that the model was trained for, in pixels."""
-    sample: Any = getattr(denoiser.config, "sample_size", None) or getattr(pipe, "default_sample_size", 64)
-    height, width = (sample, sample) if isinstance(sample, int) else (sample[0], sample[1])
-    return width * _scale(pipe), height * _scale(pipe)
-
-
-def _scale(pipe: Any) -> int:
-    """Pixels per latent."""
-    return int(getattr(pipe, "vae_scale_factor", 8))
-
-
-def _service_card(config: ServiceConfig) -> dict[str, Any]:
-    """What a model's folder says for the service: sizes and defaults; empty for models without it."""
-    folder = BUILTIN_FOLDER if config.model == BUILTIN else Path(config.model)
-    path = folder / "service.json"
-    card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return card
-
-
-def _reader(pipe: Any, builtin: bool) -> PromptReader:
-    names = ("tokenizer", "tokenizer_2", "tokenizer_3", "tokenizer_4")
-    tokenizer, limit = widest(getattr(pipe, name, None) for name in names)
-    return PromptReader(copy.deepcopy(tokenizer), limit, _unknown_words() if builtin else None)
-
-
-def _unknown_words() -> Callable[[str], Sequence[Span]]:
-    from serve_app.models.shapes_language import parse
-
-    return lambda prompt: parse(prompt).unknown

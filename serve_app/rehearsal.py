@@ -1,13 +1,23 @@
 """The first images of a replica: proof that it can draw, and whether a batch gives what single images give."""
 
+import logging
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 
+from serve_app.batching import Caps
+from serve_app.config import ServiceConfig
 from serve_app.encode import Pixels
 from serve_app.engine import Painter
 from serve_app.errors import OutOfMemory, Refusal, StartupError
 from serve_app.jobs import ImageJob, ModelProfile
+from serve_app.memory import SHARE, Fit, MeasuredCaps, Memory, fit
+from serve_app.schemas import MIN_SIDE
+
+logger = logging.getLogger("ray.serve")
 
 STEPS = 2
 CHECK_SIDE = 256
@@ -15,10 +25,32 @@ TOLERANCE = {"float32": 1.0}  # grey levels, the largest difference of any pixel
 HALF_TOLERANCE = 24.0  # half precision rounds differently in another batch size; a mix-up is far above this
 
 
+class CompilingPainter(Painter, Protocol):
+    """A painter whose network can be compiled."""
+
+    def compiling(self) -> AbstractContextManager[None]:
+        """What is drawn inside the block is compiled for later calls of its kind."""
+
+
+class MeasurablePainter(Painter, Protocol):
+    """A painter that knows whose memory its calls take."""
+
+    def memory(self, limit: int | None) -> Memory:
+        """That memory, within a limit in bytes if there is one."""
+
+
 def first_image(painter: Painter) -> tuple[ImageJob, Pixels]:
     """Draw one small-effort image at the default size; raises StartupError when the model cannot."""
-    profile = painter.profile
-    job = ImageJob(
+    job = _default(painter.profile)
+    try:
+        return job, _draw(painter, [job])[0]
+    except OutOfMemory:
+        message = f"One image of {job.width}x{job.height} pixels does not fit into memory with {painter.profile.name}."
+        raise StartupError(f"{message} Take a larger GPU or a smaller model.") from None
+
+
+def _default(profile: ModelProfile) -> ImageJob:
+    return ImageJob(
         prompt="a red circle",
         negative_prompt=None,
         width=profile.default_width,
@@ -27,11 +59,69 @@ def first_image(painter: Painter) -> tuple[ImageJob, Pixels]:
         guidance=profile.default_guidance,
         seed=1,
     )
+
+
+def compile_sizes(painter: CompilingPainter, sizes: Iterable[tuple[int, int]], batches: bool) -> None:
+    """Draw what makes the compiler build code for these sizes, alone and in a batch; raises StartupError.
+
+    The code takes any number of rows above one: one image with guidance has two, without it one.
+    """
+    job = _default(painter.profile)
+    for width, height in tuple(sizes) or ((job.width, job.height),):
+        one = replace(job, width=width, height=height)
+        try:
+            with painter.compiling():
+                _draw(painter, [one])
+                _draw(painter, [replace(one, guidance=1.0)])
+                with suppress(OutOfMemory):
+                    _draw(painter, [one] * 2 if batches else [one])
+        except RuntimeError as error:
+            words = f"torch.compile failed ({type(error).__name__}: {str(error).strip().splitlines()[0][:300]})"
+            remedy = "It needs a C++ compiler: install g++, or set `compile: off`."
+            raise StartupError(f"{words}. {remedy}") from error
+
+
+def measured_caps(painter: MeasurablePainter, config: ServiceConfig) -> Caps:
+    """The largest batch per size: as configured, lowered to what memory holds. It lowers the largest image too."""
+    profile = painter.profile
+    pixels = profile.default_width * profile.default_height
+    limit = None if config.memory_limit_mb is None else config.memory_limit_mb * 2**20
+    measured = measure(painter, painter.memory(limit))
+    if measured is None:
+        logger.warning("memory cannot be measured here: batches are as large as configured")
+        return Caps(config.max_batch, pixels)
+    fits, largest = measured.images(pixels), max(pixels, measured.most_pixels())
+    logger.info("memory holds %d images of the default size at once, and one of %d pixels", fits, largest)
+    painter.profile = replace(profile, max_pixels=min(profile.max_pixels, largest))
+    return MeasuredCaps(config.max_batch, pixels, measured)
+
+
+def measure(painter: Painter, memory: Memory) -> Fit | None:
+    """What memory holds, from one and two images of the default size and one of another; None: it cannot be told."""
+    job = _default(painter.profile)
+    other = _another_size(job, painter.profile)
     try:
-        return job, _draw(painter, [job])[0]
+        one = memory.peak(lambda: _draw(painter, [job]))
+        beside = None if other is None else (other.width * other.height, memory.peak(lambda: _draw(painter, [other])))
+        budget = int(memory.free() * SHARE)
+    except OSError:  # a system without Linux's counters
+        return None
+    pixels = job.width * job.height
+    try:
+        two = memory.peak(lambda: _draw(painter, [job, replace(job, seed=2)]))
     except OutOfMemory:
-        message = f"One image of {job.width}x{job.height} pixels does not fit into memory with {profile.name}."
-        raise StartupError(f"{message} Take a larger GPU or a smaller model.") from None
+        two = 2 * one
+    return fit(budget, one, two, beside, pixels)
+
+
+def _another_size(job: ImageJob, profile: ModelProfile) -> ImageJob | None:
+    """The largest of the model's sizes, as growth is what matters; a model that takes any draws half the width."""
+    if profile.sizes:
+        width, height = max(profile.sizes, key=lambda size: size[0] * size[1])
+    else:
+        width, height = job.width // 2 // profile.multiple * profile.multiple, job.height
+    other = replace(job, width=width, height=height)
+    return None if width < MIN_SIDE or (width, height) == (job.width, job.height) else other
 
 
 def batches_truly(painter: Painter, job: ImageJob, alone: Pixels, dtype: str) -> bool:

@@ -7,7 +7,14 @@ from contextlib import contextmanager
 from sdctl.targets.base import Step
 
 RAY, SERVE, REPLICA = "Ray", "Serve", "replica"
-PHASES = {"import": "import", "load": "load", "first_image": "first image", "check_batching": "batching check"}
+PHASES = {
+    "import": "import",
+    "load": "load",
+    "compile": "compiling",
+    "first_image": "first image",
+    "check_batching": "batching check",
+    "profile": "memory profile",
+}
 
 
 def _silent(steps: tuple[Step, ...]) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from serve_app.pipeline import BUILTIN_FOLDER
+from serve_app.hub import BUILTIN_FOLDER
 from tests.cluster.deploying import CPU, NAME, Operator, operator
 from tests.cluster.real_ray import behind, secret
 from tests.cluster.standins.platform import Platform

@@ -29,6 +29,8 @@ CALL = Call("id", "ann", 10.0)
         ({"auth": "open", "modle": "x"}, "modle"),
         ({"auth": "open", "device": "tpu"}, "device"),
         ({"auth": "open", "max_batch": 0}, "max_batch"),
+        ({"auth": "open", "compile": "everything"}, "compile"),
+        ({"auth": "open", "memory_limit_mb": 0}, "memory_limit_mb"),
         ({"auth": "open", "default_width": 100}, "default_width"),
     ],
 )
@@ -133,7 +135,14 @@ def test_zero_guidance_is_not_the_default() -> None:
         ("black-forest-labs/FLUX.1-schnell", "FlowMatch", {"guidance_embeds": False}, (4, 0.0)),
         ("somebody/dreamshaper", "LCMScheduler", {"time_cond_proj_dim": 256}, (4, 7.5)),
         ("somebody/dreamshaper", "LCMScheduler", {"time_cond_proj_dim": None}, (4, 1.0)),
+        ("somebody/sdxl-lightning-8step", "EulerDiscreteScheduler", {}, (8, 0.0)),
+        ("ByteDance/Hyper-SDXL_1-step", "TCDScheduler", {}, (1, 0.0)),
+        ("stabilityai/stable-diffusion-3.5-large-turbo", "FlowMatch", {}, (4, 0.0)),
+        ("/cache/models--stabilityai--sd-turbo/snapshots/b261bac6", "EulerDiscreteScheduler", {}, (1, 0.0)),
         ("stabilityai/stable-diffusion-xl-base-1.0", "EulerDiscreteScheduler", {}, (50, 7.5)),
+        ("/turbo/lcm/stable-diffusion-2-1", "DDIMScheduler", {}, (50, 7.5)),
+        ("lightning-ai/hyperrealistic", "DDIMScheduler", {}, (50, 7.5)),
+        ("black-forest-labs/FLUX.2-klein-base-4B", "FlowMatch", {"guidance_embeds": False}, (50, 7.5)),
     ],
 )
 def test_few_step_models_have_their_own_defaults(
