@@ -48,7 +48,7 @@ def environment(outer: Mapping[str, str], folder: str, token_file: Path) -> dict
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token_file),
         "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_SERVE_FORCE_STOP_UNHEALTHY_REPLICAS": "1",  # waiting for a frozen replica would let its requests expire
+        "RAY_SERVE_FORCE_STOP_UNHEALTHY_REPLICAS": "1",  # or the requests of a frozen one would expire
         "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "2",  # three checks find a dead one: by default in 30 s
         "RAY_START_HOOK": "sdctl.local.start_hook.prepare",
         # Ray's single-machine mode, made for systems with a firewall prompt: its internal ports listen on loopback

@@ -23,7 +23,7 @@ CONTROLLER = "ray::ServeController"
 
 PLACES, PLACES_OF_ONE = 64, 32  # requests in flight: of all, of one tenant
 SMALLEST_WINDOW = 2048  # bytes: an answer of pictures does not fit
-TENANTS = ("ann", "bob")
+TENANTS = ("ann", "bob", "eve")
 ARGUMENTS: dict[str, Any] = {
     "device": "cpu",
     "auth": "keys",
