@@ -99,6 +99,6 @@ def test_noise_and_thousands_of_idle_connections_stop_nobody(local_service: Loca
 @pytest.mark.soak
 def test_much_noise(local_service: LocalService) -> None:
     with good_user(local_service) as user:
-        for _ in range(5):
-            make_noise(local_service, 4000)
+        for _ in range(3):
+            make_noise(local_service, 3000)
             stay(local_service, user, 5000)
