@@ -92,6 +92,8 @@ def error_response(refusal: Refusal) -> JSONResponse:
     """The documented error."""
     detail = ErrorDetail(message=refusal.message, type=refusal.type, param=refusal.param, code=refusal.code)
     headers = {} if refusal.retry_after_s is None else {"Retry-After": str(refusal.retry_after_s)}
+    if refusal.status == 408:
+        headers["Connection"] = "close"  # the rest of the body may still come, and must not be read as a request
     if refusal.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return JSONResponse(ErrorBody(error=detail).model_dump(), refusal.status, headers)

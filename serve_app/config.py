@@ -61,6 +61,7 @@ class ServiceConfig(BaseModel):
     local_files_only: bool = False
     auth: Literal["keys", "open"] = "keys"
     key_folder: str = Field(default="", description="a file per tenant, a key per line")
+    body_timeout_s: float = Field(default=10.0, gt=0, le=3600, description="longest wait for a request's body")
     max_timeout_s: float = Field(default=DEFAULT_TIMEOUT_S, gt=0, le=3600)
     max_in_flight: int = Field(default=400, ge=1, description="requests that one ingress replica holds")
     max_in_flight_per_tenant: int | None = Field(default=None, ge=1)

@@ -89,6 +89,7 @@ HEALTH: Responses = {
     503: _json("Starting, or no replica has answered for 10 s.", {"status": "starting"}),
 }
 BODY_ERRORS = ERRORS | _errors(
+    Refusal(408, "body_timeout", "The body did not come in time."),
     Refusal(413, "request_too_large", "The body is too large."),
     Refusal(415, "unsupported_media_type", "The body is not application/json."),
 )

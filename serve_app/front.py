@@ -1,5 +1,6 @@
 """What every route does first: who calls, for how long, and a body that is small, JSON and valid."""
 
+import asyncio
 import json
 import math
 import re
@@ -63,11 +64,16 @@ def _accepted(header: str) -> Format | None:
 
 
 async def json_body(request: Request, model: type[M]) -> M:
-    """The validated body; raises ServiceError (413, 415, 400)."""
+    """The validated body; raises ServiceError (408, 413, 415, 400)."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise ServiceError(Refusal(415, "unsupported_media_type", "Send the body as application/json."))
-    raw = await _read(request)
+    patience_s = request.app.state.service.gateway.config.body_timeout_s
+    try:
+        async with asyncio.timeout(patience_s):  # a client that sends no further byte must not keep its place for ever
+            raw = await _read(request)
+    except TimeoutError:
+        raise ServiceError(Refusal(408, "body_timeout", f"The body did not come within {patience_s:g} s.")) from None
     try:
         document = json.loads(raw, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):

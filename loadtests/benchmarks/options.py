@@ -15,7 +15,7 @@ import numpy as np
 from loadtests.benchmarks.results import put
 from serve_app import pipeline, rehearsal
 from serve_app.config import BUILTIN, ServiceConfig
-from serve_app.errors import ServiceError, StartupError
+from serve_app.errors import Refusal, ServiceError, StartupError
 from serve_app.jobs import ImageJob
 from serve_app.pipeline import DiffusersPainter
 
@@ -67,7 +67,11 @@ def seconds(painter: DiffusersPainter, count: int) -> float:
 def difference(one: DiffusersPainter, two: DiffusersPainter) -> int:
     """The largest difference of any pixel, in grey levels."""
     pairs = zip(one.draw(jobs(one, 2), lambda: True), two.draw(jobs(two, 2), lambda: True), strict=True)
-    return max(int(np.abs(np.subtract(ours, theirs, dtype=int)).max()) for ours, theirs in pairs)
+    return max(
+        int(np.abs(np.subtract(ours, theirs, dtype=int)).max())
+        for ours, theirs in pairs
+        if not isinstance(ours, Refusal) and not isinstance(theirs, Refusal)
+    )
 
 
 def row(name: str, plain: DiffusersPainter, model: str, rounds: int) -> str:

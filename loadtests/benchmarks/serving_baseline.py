@@ -86,6 +86,6 @@ def build(args: BaselineArgs) -> Any:
     """The application."""
     limit = {} if args.max_ongoing_requests is None else {"max_ongoing_requests": args.max_ongoing_requests}
     share = {"num_cpus": 0, "num_gpus": 0.1 if args.device == "cuda" else 0}  # Ray hides the GPU from those without one
-    model = serve.deployment(name="Model", ray_actor_options=share, **limit)(Model)  # type: ignore[call-overload]
+    model = serve.deployment(name="Model", ray_actor_options=share, **limit)(Model)
     front = serve.deployment(name="Front", ray_actor_options={"num_cpus": 0}, max_ongoing_requests=1000)(Front)
     return front.bind(model.bind(args), args)

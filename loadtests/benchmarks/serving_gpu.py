@@ -116,10 +116,9 @@ def one_architecture(architecture: Architecture, wanted: Plan, folder: Path) -> 
     """Build it, and measure all three systems at every size."""
     serving_models.save(architecture, folder, wanted.device, wanted.dtype)
     baseline = {"model": str(folder), "device": wanted.device, "dtype": wanted.dtype, "guidance": GUIDANCE}
-    bare = {"device": wanted.device, "dtype": wanted.dtype, "guidance": GUIDANCE}
     lines: list[str] = []
     with (
-        serving_limit.started(str(folder), **bare) as limit,
+        serving_limit.started(str(folder), device=wanted.device, dtype=wanted.dtype, guidance=GUIDANCE) as limit,
         serving_stage.deployed(str(folder), baseline | {"steps": wanted.steps}, Cores()) as stage,
     ):
         for side in architecture.sides:

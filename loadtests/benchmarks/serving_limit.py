@@ -79,7 +79,7 @@ class BarePipeline:
 
         with FlopCounterMode(display=False) as counter:
             self.draw([wish])
-        return counter.get_total_flops()
+        return int(counter.get_total_flops())
 
     def peak(self) -> dict[str, Any]:
         """TFLOP/s of a large matrix product in the model's own type: the best of several."""

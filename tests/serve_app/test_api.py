@@ -1,5 +1,6 @@
 """The HTTP routes: what is answered, with which headers, and every error in the documented shape."""
 
+import asyncio
 import base64
 import io
 import json
@@ -153,6 +154,22 @@ def test_a_large_body_without_a_length_is_refused(front: Front) -> None:
         response = await client.post("/imagine", content=chunks(), headers={"content-type": "application/json"})
         assert response.status_code == 413
         error_of(response)
+
+    front.run(use)
+
+
+def test_a_body_that_stops_half_way_gives_its_place_back() -> None:
+    front = make_front(body_timeout_s=0.05)
+
+    async def half() -> Any:
+        yield b'{"prompt":'
+        await asyncio.Event().wait()
+
+    async def use(client: httpx.AsyncClient) -> None:
+        response = await client.post("/imagine", content=half(), headers={"content-type": "application/json"})
+        assert response.status_code == 408
+        assert response.headers["connection"] == "close"
+        assert error_of(response)["code"] == "body_timeout"
 
     front.run(use)
 

@@ -11,7 +11,7 @@ import torch
 
 from serve_app import pipeline, rehearsal
 from serve_app.config import ServiceConfig
-from serve_app.errors import StartupError
+from serve_app.errors import Refusal, StartupError
 from serve_app.jobs import ImageJob
 from serve_app.pipeline import DiffusersPainter
 from tests.serve_app import tiny_models
@@ -40,6 +40,8 @@ def load(folder: Path, **options: Any) -> DiffusersPainter:
 def same_pictures(one: DiffusersPainter, two: DiffusersPainter) -> None:
     for jobs in BATCHES:
         for ours, theirs in zip(one.draw(jobs, lambda: True), two.draw(jobs, lambda: True), strict=True):
+            assert not isinstance(ours, Refusal)
+            assert not isinstance(theirs, Refusal)
             assert np.abs(np.subtract(ours, theirs, dtype=int)).max() <= 1
 
 
