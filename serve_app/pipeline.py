@@ -103,7 +103,8 @@ class DiffusersPainter:
     def _arguments(self, jobs: Sequence[ImageJob]) -> dict[str, Any]:
         first = jobs[0]
         if self.profile.guidance_varies:
-            self._pipe.guidance_per_image = [job.guidance for job in jobs]
+            values = torch.tensor([job.guidance for job in jobs], dtype=self._pipe.unet.dtype, device=self.device)
+            self._pipe.guidance_column = values.reshape(-1, 1, 1, 1)
         prompts = [job.prompt for job in jobs]
         negatives = [job.negative_prompt or "" for job in jobs]
         arguments: dict[str, Any] = {
@@ -171,9 +172,8 @@ def _with_guidance_per_image(pipe: Any) -> Any:
     """
     base = type(pipe)
 
-    def guidance_scale(self: Any) -> torch.Tensor:
-        values = torch.tensor(self.guidance_per_image, dtype=self.unet.dtype, device=self._execution_device)
-        return values.reshape(-1, 1, 1, 1)
+    def guidance_scale(self: Any) -> Any:
+        return self.guidance_column  # made once a call: the pipeline asks at every step
 
     pipe.__class__ = type(base.__name__, (base,), {"guidance_scale": property(guidance_scale)})
     return pipe
