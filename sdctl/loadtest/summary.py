@@ -57,9 +57,6 @@ def summarise(run: Run) -> dict[str, Any]:
     good = [record for record in run.records if record.outcome == "ok"]
     burst = min((record.sent for record in run.records), default=run.started)
     span = max((record.done for record in run.records if record.done is not None), default=run.load_ended) - burst
-    counted = records.outcomes(run.records)
-    if sum(counted.values()) != len(run.records):
-        raise AssertionError("a request vanished from the account")
     goal = next((o.limit for o in run.objectives if o.measure.startswith("p")), None)
     lines = timeline.build(run.transitions, run.records, burst=burst, slo_s=goal)
     running = counts(run.transitions, "replica", "RUNNING", GONE)
@@ -78,14 +75,7 @@ def summarise(run: Run) -> dict[str, Any]:
         "tunnel_compared": run.tunnel_compared,
         "outside_service_s": {f"p{share * 100:g}": records.quantile(way, share) for share in (0.5, 0.95)},
         "clocks": {name: skew.to_json() if skew else None for name, skew in run.clocks.items()},
-        "sent": len(run.records),
-        "warmup": len(run.warmup),
-        "outcomes": counted,
-        "verified": sum(record.verified for record in run.records),
-        "late_starts": records.late(run.records) if run.mode == "open" else None,
-        "latency_s": records.latency_summary(run.records),
-        "goodput_per_s": len(good) / span if span > 0 else None,
-        "slo": _objectives(run.objectives, run.records, span),
+        **_requests(run, len(good), span),
         "latency_goal_s": goal,
         "replicas": {
             "before": running[0][1] if running else None,
@@ -100,23 +90,42 @@ def summarise(run: Run) -> dict[str, Any]:
         "waste": _waste(run, running),
         "cost": _cost(run, lines, len(good)).to_json() if run.target != "local" else _no_cost(),
         "prediction": None if predicted is None else predicted.to_json(),
-        "prediction_against_fact": None
-        if predicted is None
-        else compare(
-            predicted,
-            replicas=most,
-            decided_after_s=lines.headlines["burst_to_decided_s"],
-            running_after_s=lines.headlines["burst_to_last_replica_running_s"],
-        ),
-        "causes": [
-            cause.to_json()
-            for cause in why_not_further(run.scaling, predicted, run.transitions, run.records, max_running=most)
-        ]
-        if predicted is not None and most is not None
-        else [],
+        "prediction_against_fact": None if predicted is None else _against_fact(predicted, lines, most),
+        "causes": [] if predicted is None or most is None else _causes(run, predicted, most),
         "notes": list(run.notes),
         "settings": dict(run.settings),
     }
+
+
+def _requests(run: Run, good: int, span: float) -> dict[str, Any]:
+    """What became of the requests; times and rates over `span` seconds."""
+    counted = records.outcomes(run.records)
+    if sum(counted.values()) != len(run.records):
+        raise AssertionError("a request vanished from the account")
+    return {
+        "sent": len(run.records),
+        "warmup": len(run.warmup),
+        "outcomes": counted,
+        "verified": sum(record.verified for record in run.records),
+        "late_starts": records.late(run.records) if run.mode == "open" else None,
+        "latency_s": records.latency_summary(run.records),
+        "goodput_per_s": good / span if span > 0 else None,
+        "slo": _objectives(run.objectives, run.records, span),
+    }
+
+
+def _against_fact(predicted: Prediction, lines: timeline.Timeline, most: int | None) -> Any:
+    return compare(
+        predicted,
+        replicas=most,
+        decided_after_s=lines.headlines["burst_to_decided_s"],
+        running_after_s=lines.headlines["burst_to_last_replica_running_s"],
+    )
+
+
+def _causes(run: Run, predicted: Prediction, most: int) -> list[dict[str, Any]]:
+    causes = why_not_further(run.scaling, predicted, run.transitions, run.records, max_running=most)
+    return [cause.to_json() for cause in causes]
 
 
 def _objectives(objectives: Sequence[Objective], every: Sequence[Record], seconds: float) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -75,7 +76,15 @@ def test_a_burst_brings_nodes_and_the_report_tells_how(
         process.communicate()
     assert process.returncode == 0, (tmp_path / "stderr").read_text(encoding="utf-8")
     summary = json.loads(document)
+    assert_scaled(summary, out)
+    assert told("nodeclaim", "launched") == claims
+    assert_paid(summary)
+    assert_foreseen(summary)
+    assert_watched(summary)
 
+
+def assert_scaled(summary: dict[str, Any], out: Path) -> None:
+    """Every request is accounted for, and each newcomer has all its marks."""
     assert summary["sent"] == sum(summary["outcomes"].values()) == len(lines(out / "requests.jsonl"))
     assert summary["outcomes"]["ok"] > 20
     assert summary["replicas"] == {"before": 1, "max_running": MOST, "max_target": MOST}
@@ -84,16 +93,26 @@ def test_a_burst_brings_nodes_and_the_report_tells_how(
     for lane in lanes:
         assert CLOUD | {"decided", "ray_alive", "running", "first_image"} <= lane["marks"].keys()
         assert lane["gone"] is not None
-    assert told("nodeclaim", "launched") == claims
     assert summary["timeline"]["headlines"]["drain_s"] is not None
 
+
+def assert_paid(summary: dict[str, Any]) -> None:
+    """Each node has its price, and the parts make the whole."""
     assert {node["instance_type"] for node in summary["cost"]["nodes"]} == {"g5.xlarge"}
     assert len(summary["cost"]["nodes"]) == MOST
     assert summary["cost"]["total_usd"] == pytest.approx(sum(node["cost_usd"] for node in summary["cost"]["nodes"]))
     assert 0 < summary["cost"]["cold_start_usd"] < summary["cost"]["total_usd"]
+
+
+def assert_foreseen(summary: dict[str, Any]) -> None:
+    """What was predicted, and why it went no further."""
     assert summary["prediction"]["replicas"] == MOST
     assert "worker groups" in summary["prediction"]["reason"]
     assert {cause["code"] for cause in summary["causes"]} == {"worker_limit"}
+
+
+def assert_watched(summary: dict[str, Any]) -> None:
+    """Tunnel, clocks, the autoscalers' own words, and the look that was lost for a while."""
     assert summary["via"] == "tunnel"
     assert summary["tunnel_latency_s"] > 0
     assert not summary["tunnel_compared"]  # nothing answers at the pods' own addresses
