@@ -119,7 +119,8 @@ def _positive(value: float | None, option: str) -> float | None:
 def _show(summary: dict[str, Any], folder: Path, other: dict[str, Any] | None, shown: Output) -> int:
     """Print the result once and give the exit code; a failed run has its error inside the one JSON document."""
     failure = _failure(summary)
-    document = {"folder": str(folder), "report": str(folder / results.REPORT), **summary}
+    drawn = folder / results.REPORT
+    document = {"folder": str(folder), "report": str(drawn) if drawn.exists() else None, **summary}
     if other is not None:
         document["comparison"] = [
             dict(zip(("what", "this", "other"), row, strict=True)) for row in comparison.rows(summary, other)

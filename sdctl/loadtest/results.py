@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from sdctl.errors import InvalidRequest, NotFound, SdctlError
+from sdctl.files import Place, save
 from sdctl.loadtest import transitions
 from sdctl.loadtest.records import Record, from_event
 from sdctl.loadtest.report import render
@@ -74,11 +75,10 @@ class Results:
         """Write summary.json and report.html; trouble is kept in `trouble`, since the figures are in memory."""
         self.close()
         try:
-            (self.folder / SUMMARY).write_text(json.dumps(summary, indent=1), encoding="utf-8")
-            page = render(summary, records, changes, samples(self.folder), other)
-            (self.folder / REPORT).write_text(page, encoding="utf-8")
-        except OSError as error:
-            self.trouble = self.trouble or f"the report could not be written: {error.strerror}"
+            _whole(self.folder / SUMMARY, json.dumps(summary, indent=1))
+            _whole(self.folder / REPORT, render(summary, records, changes, samples(self.folder), other))
+        except SdctlError as error:
+            self.trouble = self.trouble or error.message
 
 
 def samples(folder: Path) -> list[Path]:
@@ -107,11 +107,16 @@ def redraw(folder: Path, other: Mapping[str, Any] | None = None) -> Path:
     """Draw report.html again from the raw files, with another run's summary beside it where one is given."""
     summary, records, changes = load(folder)
     path = folder / REPORT
-    try:
-        path.write_text(render(summary, records, changes, samples(folder), other), encoding="utf-8")
-    except OSError as error:
-        raise SdctlError(f"{path} cannot be written: {error.strerror}.", hint="Check the folder.") from None
+    _whole(path, render(summary, records, changes, samples(folder), other))
     return path
+
+
+def _whole(path: Path, text: str) -> None:
+    """Write a file whole or not at all; raises SdctlError."""
+    try:
+        save(Place(path), text.encode(), force=True)
+    except SdctlError as error:
+        raise SdctlError(error.message, hint="Make room, then `sdctl loadtest --report DIR` draws it.") from None
 
 
 def _lines(path: Path) -> list[str]:

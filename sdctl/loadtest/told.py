@@ -31,7 +31,8 @@ def told(summary: Mapping[str, Any], folder: Path) -> list[str]:
         value = "nothing to judge" if row["value"] is None else f"{row['value']:.4g}"
         lines.append(f"Objective    {row['objective']}: {'met' if row['met'] else 'MISSED'} ({value})")
     lines += [f"Note         {note}" for note in summary["notes"]]
-    return [*lines, f"Report       {folder / 'report.html'}"]
+    drawn = folder / "report.html"
+    return [*lines, f"Report       {drawn if drawn.exists() else 'not written, see the notes'}"]
 
 
 def _scaling(summary: Mapping[str, Any]) -> list[str]:

@@ -184,6 +184,11 @@ def test_a_run_on_a_full_disk_still_says_what_happened(fake: HttpService, tmp_pa
     assert summary["sent"] == summary["outcomes"]["ok"] == 40
     assert any("could not be written" in note for note in summary["notes"]), summary["notes"]
     assert (tmp_path / "out" / "requests.jsonl").stat().st_size <= 4096
+    assert not list((tmp_path / "out").glob("report*"))  # larger than what fits: not there, rather than a half
+    assert not list((tmp_path / "out").glob(".*"))
+    told = tmp_path / "out" / "summary.json"
+    assert not told.exists() or json.loads(told.read_text(encoding="utf-8"))["sent"] == 40
+    assert summary["report"] is None
 
 
 @pytest.mark.parametrize(
