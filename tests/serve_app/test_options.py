@@ -83,6 +83,7 @@ def test_a_missing_compiler_is_said_with_its_remedy(stable_diffusion: Path, monk
 
 
 @pytest.mark.soak
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")  # torch's own compiler
 @pytest.mark.usefixtures("forgotten")
 def test_compiled_blocks_give_the_same_pictures_and_no_request_waits_for_the_compiler(stable_diffusion: Path) -> None:
     from torch._dynamo.utils import counters
