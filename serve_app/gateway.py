@@ -34,8 +34,8 @@ class Replicas(Protocol):
     def describe(self) -> Awaitable[Description]:
         """What one of them says of itself; raises ReplicaLost."""
 
-    def running(self) -> Awaitable[int | None]:
-        """How many pass Serve's health check; None when Serve does not say."""
+    def running(self) -> int | None:
+        """How many pass Serve's health check; None when Serve has not said."""
 
 
 class Gateway:
@@ -105,7 +105,7 @@ class Gateway:
 
     async def refresh(self) -> None:
         """One look at the replicas. Busy ones are not asked: Serve's health check speaks for them."""
-        self._running = await self._replicas.running()
+        self._running = self._replicas.running()
         self._gate.widen(self._places())
         if self._running and self._admission.in_flight and self._description is not None:
             self._last_answer = self._clock()

@@ -15,6 +15,7 @@ from serve_app.config import ServiceConfig
 from serve_app.engine import Answer, Engine, Origin
 from serve_app.jobs import Description, ImageJob
 from serve_app.metrics import GeneratorMetrics
+from serve_app.routing import router_config
 
 logger = logging.getLogger("ray.serve")
 
@@ -84,6 +85,7 @@ def deployment(config: ServiceConfig) -> Any:
     return serve.deployment(
         name="Generator",
         max_ongoing_requests=2 * config.max_batch,
+        request_router_config=router_config(),
         autoscaling_config={
             "min_replicas": 1,
             "max_replicas": 1,

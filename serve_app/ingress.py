@@ -5,10 +5,11 @@ from typing import Any
 
 from fastapi import FastAPI
 from ray import serve
-from ray.exceptions import NodeDiedError, ObjectLostError, RayActorError, RayError, RpcError, TaskCancelledError
-from ray.serve.exceptions import DeploymentUnavailableError, RayServeException
+from ray.exceptions import NodeDiedError, ObjectLostError, RayActorError, RpcError, TaskCancelledError
+from ray.serve.exceptions import DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
+from serve_app import routers
 from serve_app.api import make_api
 from serve_app.config import ServiceConfig
 from serve_app.errors import Refusal, ReplicaLost
@@ -18,8 +19,6 @@ from serve_app.keys import KeyRing
 from serve_app.metrics import IngressMetrics
 from serve_app.service import Service
 
-GENERATOR = "Generator"
-CONTROLLER_PATIENCE_S = 2.0
 # What a call ends with when its replica is gone, or the node that kept its answer.
 LOSSES = (
     *(RayActorError, TaskCancelledError, ObjectLostError, NodeDiedError, RpcError),
@@ -30,10 +29,8 @@ LOSSES = (
 class ServeReplicas:
     """The generator behind its Serve handle; translates what Ray raises."""
 
-    def __init__(self, handle: DeploymentHandle, application: str) -> None:
+    def __init__(self, handle: DeploymentHandle) -> None:
         self._handle = handle
-        self._application = application
-        self._counting: asyncio.Future[int | None] | None = None  # one at a time, however long the controller takes
 
     async def generate(self, job: ImageJob, time_left_s: float) -> Picture | Refusal:
         """Draw on some replica; cancelling it cancels the replica's work."""
@@ -45,20 +42,9 @@ class ServeReplicas:
         description: Description = await self._call(self._handle.describe.remote())
         return description
 
-    async def running(self) -> int | None:
-        """Generators that pass Serve's health check; None when the controller does not answer."""
-        if self._counting is None or self._counting.done():
-            self._counting = asyncio.ensure_future(asyncio.to_thread(self._count_running))
-        done, _ = await asyncio.wait({self._counting}, timeout=CONTROLLER_PATIENCE_S)
-        return self._counting.result() if done else None
-
-    def _count_running(self) -> int | None:
-        try:
-            application = serve.status().applications[self._application]
-            states = application.deployments[GENERATOR].replica_states
-        except (RayError, RayServeException, KeyError):
-            return None
-        return int(states.get("RUNNING", 0))
+    def running(self) -> int | None:
+        """Generators that pass Serve's health check, as Serve last told the handle; None before the first call."""
+        return routers.replicas()
 
     async def _call(self, response: Any) -> Any:
         try:
@@ -75,8 +61,7 @@ class Ingress:
 
     def __init__(self, generator: DeploymentHandle, config: ServiceConfig) -> None:
         keys = KeyRing(config.key_folder) if config.auth == "keys" else None
-        application = serve.get_replica_context().app_name
-        gateway = Gateway(ServeReplicas(generator, application), config)
+        gateway = Gateway(ServeReplicas(generator), config)
         self._service = Service(gateway, keys, IngressMetrics().answered, names_requests=False)
 
     def __serve_build_asgi_app__(self) -> FastAPI:

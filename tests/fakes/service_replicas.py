@@ -50,7 +50,7 @@ class FakeReplicas:
             raise ReplicaLost
         return Description("replica-1", PROFILE, {"import": 1.5, "load": 0.5}, "cpu", 4)
 
-    async def running(self) -> int | None:
+    def running(self) -> int | None:
         return self.count
 
 

@@ -19,6 +19,7 @@ from tests.local.users import pixels
 
 pytestmark = pytest.mark.ray
 
+BACKLOG = 64  # users: several times what a generator takes at once
 SECRET = "zyzzyva"  # in no dictionary of the service
 
 
@@ -64,6 +65,19 @@ def test_under_load_everyone_gets_the_picture_that_the_request_gives_alone(http:
         )
         assert made.request_id == two.headers["X-Request-Id"]  # once, and the same on both sides
         assert 1 <= made.batch_size <= 8
+
+
+def test_a_backlog_fills_every_batch(http: httpx.Client) -> None:
+    wish = {"prompt": "a red circle on a white background", "num_inference_steps": 2}
+
+    def ask(user: int) -> list[int]:
+        answers = [http.post("/imagine", json=wish | {"seed": user * 10 + number}) for number in range(3)]
+        return [receipt_of(answer.raise_for_status()).batch_size for answer in answers]
+
+    with ThreadPoolExecutor(BACKLOG) as pool:
+        sizes = [size for user in pool.map(ask, range(BACKLOG)) for size in user]
+    full = sum(size == 8 for size in sizes)  # all but the first ones, and the last
+    assert full > len(sizes) / 2, sorted(sizes)
 
 
 def test_errors_of_every_kind_have_one_shape(http: httpx.Client) -> None:
