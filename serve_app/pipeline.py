@@ -56,11 +56,12 @@ class DiffusersPainter:
     def draw(self, jobs: Sequence[ImageJob], keep_going: Callable[[], bool]) -> list[Pixels | Refusal]:
         """A picture or a refusal per job, in order; raises OutOfMemory or Stopped."""
         steps: list[float] = []
+        on_gpu = self.device.startswith("cuda")  # known: the pipeline would look through its parts at every step
 
         def on_step_end(pipe: Any, step: int, _timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
             if not keep_going():
                 raise Stopped
-            if pipe.device.type == "cuda" and step + 1 == getattr(pipe, "num_timesteps", None):
+            if on_gpu and step + 1 == getattr(pipe, "num_timesteps", None):
                 torch.cuda.synchronize()  # once a call: steps are only queued until then, and their time is not known
             steps.append(time.monotonic())
             return tensors
