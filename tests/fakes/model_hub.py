@@ -1,4 +1,4 @@
-"""A model hub on this machine: one repository from a folder, a gated one, a transfer that is cut once."""
+"""A model hub on this machine: one repository from a folder, a gated one, a transfer that is cut or held once."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from urllib.parse import urlsplit
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -17,12 +17,14 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 @dataclass
 class Hub:
-    """What it serves and what it saw; `cut` is the file whose first transfer ends half-way."""
+    """What it serves and what it saw; the first transfer of `cut` ends half-way, that of `held` waits there."""
 
     folder: Path
     repository: str
     token: str
     cut: str = ""
+    held: str = ""
+    release: Event = field(default_factory=Event)  # ends the waiting
     url: str = ""
     transfers: list[tuple[str, int]] = field(default_factory=list)  # file and first byte
     tokens: set[str] = field(default_factory=set)
@@ -43,6 +45,7 @@ def serving(hub: Hub) -> Iterator[Hub]:
     try:
         yield hub
     finally:
+        hub.release.set()
         server.shutdown()
         server.server_close()
         thread.join(60)
@@ -108,9 +111,11 @@ class _Handler(BaseHTTPRequestHandler):
         if first:
             headers["Content-Range"] = f"bytes {first}-{len(data) - 1}/{len(data)}"
         rest = data[first:]
-        if name == hub.cut:
-            hub.cut = ""
+        if name in (hub.cut, hub.held):
             self._send(206 if first else 200, rest[: len(rest) // 2], headers, length=len(rest))
+            if name == hub.held:
+                hub.release.wait()
+            hub.cut = hub.held = ""
             self.close_connection = True
             return
         self._send(206 if first else 200, rest, headers)
