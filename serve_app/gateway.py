@@ -116,6 +116,7 @@ class Gateway:
             async with asyncio.timeout(ANSWER_AGE_S):
                 self._description = await self._replicas.describe()
             self._last_answer = self._clock()
+            self._running = self._replicas.running()  # Serve tells it with the first call at the latest
 
     def _places(self) -> int:
         """How many requests Serve may hold: twice what its replicas are to hold by the autoscaler's target.

@@ -19,7 +19,7 @@ from pathlib import Path
 from loadtests.benchmarks import serving_limit, serving_load, serving_stage
 from loadtests.benchmarks.results import put
 from loadtests.benchmarks.serving_limit import Limit
-from loadtests.benchmarks.serving_load import Crowd, Job
+from loadtests.benchmarks.serving_load import Crowd, Job, Record
 from loadtests.benchmarks.serving_report import Cell, Figures, bars, markdown, merged, of_calls, of_records
 from loadtests.benchmarks.serving_stage import Stage
 from loadtests.benchmarks.serving_wishes import ALL, GUIDANCE, STEPS, crowd
@@ -28,7 +28,8 @@ from serve_app.models.prompts import SHAPES_FOLDER
 COMMAND = "python -m loadtests.benchmarks.serving"
 SECTION = "Serving"
 BATCHES = (1, 2, 4, 8, 16)
-USERS = (16, 64, 1, 4)  # those of the ratios come right after the limit that they are compared with
+USERS = (16, 64, 1, 4)
+ROUNDS = 4  # in which a limit and ours are measured in turn, as a machine's speed changes within a minute
 MINIMUM = 100  # images a cell
 
 
@@ -48,23 +49,35 @@ class Run:
         """Images that a cell must have, in a run of full length."""
         return MINIMUM if self.seconds >= 60 else 0
 
-    def measure(self, system: str, crowds: tuple[Crowd, ...], images: int, seconds: float | None = None) -> None:
-        """Run one cell with a crowd a row of the table; its failure is a note, and the rest goes on."""
-        job = Job(
-            self.stage.urls[system], crowds, seconds or self.seconds, images, self.references, self.stage.cores.rest
-        )
-        before = self.stage.processor_s(system)
+    def records(self, system: str, crowds: tuple[Crowd, ...], images: int, seconds: float) -> list[Record]:
+        """What one run of the load client saw; its failure is a note, and the rest goes on."""
+        url = self.stage.urls[system]
         try:
-            records = serving_load.run(job)
+            return serving_load.run(Job(url, crowds, seconds, images, self.references, self.stage.cores.rest))
         except Exception as error:
             self.note(f"{system}, {', '.join(each.name for each in crowds)}: {error}")
-            return
+            return []
+
+    def measure(self, system: str, crowds: tuple[Crowd, ...], images: int, seconds: float | None = None) -> None:
+        """One cell with a crowd a row of the table."""
+        before = self.stage.processor_s(system)
+        records = self.records(system, crowds, images, seconds or self.seconds)
         spent = (self.stage.processor_s(system) - before) if len(crowds) == 1 else 0.0
         for each in crowds:
-            figures = of_records([record for record in records if record.crowd == each.name], spent)
-            self.keep(Cell(system, each.name, each.users), figures)
-            if figures.reasons:
-                self.note(f"{system}, {each.name}, {each.users} users: {', '.join(figures.reasons[:5])}")
+            mine = [record for record in records if record.crowd == each.name]
+            self.keep(Cell(system, each.name, each.users), of_records(mine, spent))
+
+    def in_turn(self, load: str, users: int, batch: int) -> None:
+        """Ours with so many users, and the bare pipeline at a batch, in turn."""
+        bare, ours = [], []
+        each, images = self.seconds / ROUNDS, self.minimum // ROUNDS
+        for _ in range(ROUNDS):
+            bare.append(self.bare(load, batch, each, images))
+            before = self.stage.processor_s("ours")
+            records = self.records("ours", (crowd("ours", load, ALL[load], users),), images, each)
+            ours.append(of_records(records, self.stage.processor_s("ours") - before))
+        self.keep(Cell("limit", load, batch, beside=users), merged(bare))
+        self.keep(Cell("ours", load, users), merged(ours))
 
     def cell(self, system: str, load: str, users: int) -> None:
         """One cell of one kind of users."""
@@ -81,6 +94,8 @@ class Run:
     def keep(self, cell: Cell, figures: Figures) -> None:
         """Put figures into the table, and say so."""
         self.table[cell] = figures
+        if figures.reasons:
+            self.note(f"{cell.system}, {cell.load}, {cell.users} users: {', '.join(figures.reasons[:5])}")
         print(
             f"{time.strftime('%H:%M:%S')} {cell.system}, {cell.load}, {cell.users}: {figures.rate:.2f} images/s, "
             f"p50 {figures.latency(0.5):.2f} s, {figures.ok} ok, {figures.wrong} wrong, {figures.missing} missing",
@@ -94,21 +109,14 @@ class Run:
 
 
 def one_size(run: Run, load: str) -> None:
-    """Limit, ours and the mended baseline in turn; the baseline as it is at the end."""
+    """The limit and ours in turn, and the mended baseline right after them."""
     sweep = {batch: run.bare(load, batch, min(8.0, run.seconds / 4)) for batch in BATCHES}
     rates = ", ".join(f"{batch}: {figures.rate:.2f}" for batch, figures in sweep.items())
     run.note(f"{load}, the bare pipeline's images/s by batch: {rates}")
-    batch = max(sweep, key=lambda each: sweep[each].rate)
-    half, images = run.seconds / 2, run.minimum // 2
-    parts = [run.bare(load, batch, half, images)]
-    run.keep(Cell("limit", load, batch), parts[0])
+    best = max(sweep, key=lambda each: sweep[each].rate)
     for users in USERS:
-        if users == 1:
-            parts.append(run.bare(load, batch, half, images))
-            run.keep(Cell("limit", load, batch), merged(parts))
-            run.keep(Cell("limit", load, 1), run.bare(load, 1, run.seconds, run.minimum))
-        for system in ("ours", "mended"):
-            run.cell(system, load, users)
+        run.in_turn(load, users, 1 if users == 1 else best)
+        run.cell("mended", load, users)
 
 
 def unmended(run: Run) -> None:
@@ -183,7 +191,7 @@ def report(run: Run, words: str) -> str:
 
 def expected_minutes(seconds: float, images: int, groups: Iterable[str]) -> float:
     """About how long a run takes on the machine for which it was written."""
-    cells = {"128": 11, "192": 12, "mixed": 2.3, "fairness": 2.7, "unmended": 5, "overheads": 0.2}
+    cells = {"128": 13, "192": 15, "mixed": 2.3, "fairness": 2.7, "unmended": 5, "overheads": 0.2}
     measured = sum(cells[group] for group in groups) * seconds * 1.05
     return (180 + measured + max(0.0, images - 45 * seconds) / 8) / 60
 

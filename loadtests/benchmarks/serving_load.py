@@ -148,7 +148,8 @@ def run(job: Job) -> list[Record]:
         check=False,
     )
     if done.returncode:
-        raise RuntimeError(f"the load client failed: {(done.stderr.splitlines() or ['no word'])[-1]}")
+        words = [line for line in done.stderr.splitlines() if "Error" in line]
+        raise RuntimeError(f"the load client failed: {(words or ['no word'])[-1].strip()}")
     return list(_parsed(done.stdout))
 
 

@@ -4,7 +4,6 @@ import itertools
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from loadtests.benchmarks.serving_load import Record
 from sdctl.loadtest.records import quantile
@@ -26,11 +25,12 @@ NAMES = {
 
 @dataclass(frozen=True)
 class Cell:
-    """One place of the table; for the bare pipeline `users` is the batch."""
+    """One place of the table; for the bare pipeline `users` is the batch, and `beside` the users of ours in turn."""
 
     system: str
     load: str
     users: int
+    beside: int = 0
 
 
 @dataclass(frozen=True)
@@ -100,10 +100,10 @@ def of_records(records: Sequence[Record], processor_s: float = 0.0) -> Figures:
     )
 
 
-def best(table: Table, load: str) -> Figures | None:
-    """The bare pipeline at its best batch."""
-    found = [figures for cell, figures in table.items() if (cell.system, cell.load) == ("limit", load)]
-    return max(found, key=lambda figures: figures.rate, default=None)
+def limit_of(table: Table, load: str, users: int) -> Figures | None:
+    """The bare pipeline as it was in turn with ours at so many users."""
+    found = (each for cell, each in table.items() if (cell.system, cell.load, cell.beside) == ("limit", load, users))
+    return next(found, None)
 
 
 def bars(table: Table) -> list[Bar]:
@@ -113,8 +113,9 @@ def bars(table: Table) -> list[Bar]:
 
 
 def _of_load(table: Table, load: str) -> Iterable[Bar]:
-    limit, alone = best(table, load), table.get(Cell("limit", load, 1))
+    alone = limit_of(table, load, 1)
     for users in SATURATED:
+        limit = limit_of(table, load, users)
         ours, mended = (table.get(Cell(system, load, users)) for system in ("ours", "mended"))
         if ours and limit:
             yield _at_least(f"{load}, {users} users: images/s by the bare pipeline's best", ours, limit, LIMIT_SHARE)
@@ -176,19 +177,29 @@ def markdown(table: Table) -> list[str]:
 def _row(cell: Cell, figures: Figures) -> str:
     processor = f"{figures.processor_ms:.0f}" if figures.processor_ms else ""
     times = " | ".join(f"{figures.latency(share):.2f}" if figures.ok else "" for share in (0.5, 0.95, 0.99))
+    load = f"{cell.load}, beside {cell.beside} users" if cell.beside else cell.load
     return (
-        f"| {NAMES.get(cell.system, cell.system)} | {cell.load} | {cell.users} | {figures.rate:.2f} | {times} "
+        f"| {NAMES.get(cell.system, cell.system)} | {load} | {cell.users} | {figures.rate:.2f} | {times} "
         f"| {figures.batch:.1f} | {processor} | {figures.ok} | {figures.wrong} | {figures.missing} |"
     )
 
 
-def merged(parts: Iterable[Figures]) -> Figures:
-    """Halves of one cell of the bare pipeline, measured at different times, as one."""
-    all_parts: list[Any] = list(parts)
+def merged(parts: Sequence[Figures]) -> Figures:
+    """Parts of one cell, measured at different times, as one; medians are the means of the parts' medians."""
+    images = sum(part.ok for part in parts)
+    spent = [part.processor_ms * part.ok for part in parts if part.processor_ms]
+    names = {name for part in parts for name in part.timings_ms}
     return Figures(
-        seconds=sum(part.seconds for part in all_parts),
-        ok=sum(part.ok for part in all_parts),
-        latencies_s=tuple(sorted(itertools.chain(*(part.latencies_s for part in all_parts)))),
-        batch=all_parts[0].batch,
-        processor_ms=statistics.fmean(part.processor_ms or 0.0 for part in all_parts),
+        seconds=sum(part.seconds for part in parts),
+        ok=images,
+        wrong=sum(part.wrong for part in parts),
+        missing=sum(part.missing for part in parts),
+        latencies_s=tuple(sorted(itertools.chain(*(part.latencies_s for part in parts)))),
+        batch=sum(part.batch * part.ok for part in parts) / images if images else 0.0,
+        processor_ms=sum(spent) / images if spent and images else None,
+        timings_ms={
+            name: statistics.fmean(part.timings_ms[name] for part in parts if name in part.timings_ms) for name in names
+        },
+        longest_call_ms=max((part.longest_call_ms for part in parts), default=0.0),
+        reasons=tuple(sorted({reason for part in parts for reason in part.reasons})),
     )

@@ -17,8 +17,8 @@ def timed(rate: float, latency_s: float = 1.0, **more: float) -> Figures:
 
 
 TABLE = {
-    Cell("limit", "128 px", 1): timed(3.0, 0.30),
-    Cell("limit", "128 px", 16): timed(8.0),
+    Cell("limit", "128 px", 1, beside=1): timed(3.0, 0.30),
+    Cell("limit", "128 px", 16, beside=16): timed(8.0),
     Cell("ours", "128 px", 16): timed(7.5),
     Cell("mended", "128 px", 16): timed(2.9),
     Cell("ours", "128 px", 1): timed(2.9, 0.31),
@@ -47,10 +47,17 @@ def test_no_records_are_no_images() -> None:
     assert (figures.rate, figures.ok, figures.batch) == (0.0, 0, 0.0)
 
 
-def test_halves_of_a_bare_pipeline_are_one_cell() -> None:
+def test_parts_of_a_cell_are_one() -> None:
     figures = merged([of_calls([1.0, 1.0], 4, 1.6), of_calls([2.0], 4, 1.2)])
     assert (figures.seconds, figures.ok, figures.rate) == (4.0, 12, 3.0)
-    assert figures.processor_ms == pytest.approx(250.0)
+    assert figures.processor_ms == pytest.approx(2800 / 12)
+    good = Record("all", 0.0, 0.5, "ok", batch=2, timings_ms={"generate": 100.0})
+    parts = [of_records([good] * 3, 0.6), of_records([good, Record("all", 0.0, 1.0, "missing", "HTTP 500")], 0.2)]
+    figures = merged(parts)
+    assert (figures.ok, figures.missing, figures.batch, figures.seconds) == (4, 1, 2.0, 1.5)
+    assert figures.processor_ms == pytest.approx(200.0)
+    assert (figures.timings_ms["generate"], figures.longest_call_ms, figures.reasons) == (100.0, 100.0, ("HTTP 500",))
+    assert merged([of_records([])]).rate == 0.0
 
 
 def test_bars_hold_against_the_limit_and_the_baseline() -> None:
@@ -69,7 +76,7 @@ def test_a_bar_is_missed_by_a_slow_service_and_by_one_wrong_picture() -> None:
 
 
 def test_where_batches_gain_little_the_baseline_bar_is_what_they_gain() -> None:
-    flat = TABLE | {Cell("limit", "128 px", 1): timed(7.0)}
+    flat = TABLE | {Cell("limit", "128 px", 1, beside=1): timed(7.0)}
     assert any("one at a time, at least 1.05" in bar.promise for bar in bars(flat))
 
 
