@@ -131,13 +131,13 @@ def rate(text: str) -> float:
 def _stage(text: str) -> tuple[int, float]:
     users, _, time = text.strip().partition("@")
     try:
-        count = int(users)
-    except ValueError:
+        count, seconds = int(users), duration(time, "--plan")
+    except (ValueError, InvalidRequest):
         raise InvalidRequest(
             f"--plan: {text.strip()!r} is no stage.", hint="A stage is USERS@TIME, such as 50@3m; commas between them."
         ) from None
     _check_users(count, least=0)
-    return count, duration(time, "--plan …@")
+    return count, seconds
 
 
 def _check_users(users: int, least: int = 1) -> None:

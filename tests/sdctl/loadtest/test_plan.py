@@ -75,6 +75,12 @@ def test_bad_plans_are_refused(text: str) -> None:
     assert caught.value.hint
 
 
+def test_a_bad_stage_is_named_with_its_form() -> None:
+    with pytest.raises(InvalidRequest, match="--plan: '50@3q' is no stage") as caught:
+        plan.closed("2@30s,50@3q", 10, None, 60.0)
+    assert "USERS@TIME" in caught.value.hint
+
+
 def test_a_load_that_would_never_end_is_refused() -> None:
     with pytest.raises(InvalidRequest, match="requests"):
         plan.open_loop(1000.0, "poisson", 3600.0, 0)
