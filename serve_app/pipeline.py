@@ -37,6 +37,7 @@ class DiffusersPainter:
         self._reader = reader
         self.dtype = str(pipe.dtype).removeprefix("torch.")
         self.device = str(pipe.device)
+        self._guidance_dtype = pipe.unet.dtype if profile.guidance_varies else None  # asking walks all parameters
         self.observe: Callable[[str, float], None] = lambda _name, _value: None
         self._takes = set(inspect.signature(type(pipe).__call__).parameters)
         self._encodes = families.EMBEDDINGS.get(profile.family, {}) if config.embedding_cache_mb else {}
@@ -104,7 +105,7 @@ class DiffusersPainter:
     def _arguments(self, jobs: Sequence[ImageJob]) -> dict[str, Any]:
         first = jobs[0]
         if self.profile.guidance_varies:
-            values = torch.tensor([job.guidance for job in jobs], dtype=self._pipe.unet.dtype, device=self.device)
+            values = torch.tensor([job.guidance for job in jobs], dtype=self._guidance_dtype, device=self.device)
             self._pipe.guidance_column = values.reshape(-1, 1, 1, 1)
         prompts = [job.prompt for job in jobs]
         negatives = [job.negative_prompt or "" for job in jobs]

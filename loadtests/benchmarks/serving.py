@@ -1,7 +1,8 @@
 """The service beside the bare pipeline and beside the baseline: `python -m loadtests.benchmarks.serving`.
 
 One run, one machine, one model, one thread each; about 40 minutes of a quiet machine (`--seconds 5` for a quick look).
-Whatever holds a model has the first core, all else the others. RESULTS.md is renewed after each group of cells.
+Whatever holds a model has the first core, all else the others. RESULTS.md is renewed after each group of cells; a run
+of a part (`--groups`, `--users`) has a section of its own there.
 """
 
 import argparse
@@ -27,6 +28,7 @@ from serve_app.models.prompts import SHAPES_FOLDER
 
 COMMAND = "python -m loadtests.benchmarks.serving"
 SECTION = "Serving"
+PART = "Serving, a part measured again"
 BATCHES = (1, 2, 4, 8, 16)
 USERS = (16, 64, 1, 4)
 ROUNDS = 4  # in which a limit and ours are measured in turn, as a machine's speed changes within a minute
@@ -41,6 +43,7 @@ class Run:
     limit: Limit
     references: str
     seconds: float
+    users: tuple[int, ...] = USERS
     table: dict[Cell, Figures] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -114,14 +117,14 @@ def one_size(run: Run, load: str) -> None:
     rates = ", ".join(f"{batch}: {figures.rate:.2f}" for batch, figures in sweep.items())
     run.note(f"{load}, the bare pipeline's images/s by batch: {rates}")
     best = max(sweep, key=lambda each: sweep[each].rate)
-    for users in USERS:
+    for users in run.users:
         run.in_turn(load, users, 1 if users == 1 else best)
         run.cell("mended", load, users)
 
 
 def unmended(run: Run) -> None:
     """The baseline as it is."""
-    for users in sorted(USERS):
+    for users in sorted(run.users):
         run.cell("baseline", "128 px", users)
     run.cell("baseline", "192 px", 16)
 
@@ -201,6 +204,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog=COMMAND, description="Measure the service beside its limit and its baseline.")
     parser.add_argument("--seconds", type=float, default=60.0, help="least length of a cell")
     parser.add_argument("--images", type=int, default=5000, help="pictures of the service to compare in all")
+    parser.add_argument("--users", default=",".join(map(str, USERS)), help="of the sizes' cells, by commas")
     parser.add_argument("--groups", default=",".join(GROUPS), help="of the cells, by commas")
     return parser.parse_args()
 
@@ -209,6 +213,8 @@ def main() -> None:
     """Measure, print, keep the figures; exits with 1 when a bar is missed."""
     asked = arguments()
     groups = [group for group in asked.groups.split(",") if group in GROUPS]
+    users = tuple(count for count in USERS if str(count) in asked.users.split(","))
+    section = SECTION if (len(groups), users) == (len(GROUPS), USERS) else PART
     words = shlex.join(sys.argv[1:])
     print(f"about {expected_minutes(asked.seconds, asked.images, groups):.0f} minutes", file=sys.stderr)
     cores = serving_stage.two_sides()
@@ -225,17 +231,17 @@ def main() -> None:
         limit.order(
             do="pictures", wishes={name: wish for load in ALL.values() for name, wish in load.items()}, file=references
         )
-        run = Run(stage, limit, references, asked.seconds)
+        run = Run(stage, limit, references, asked.seconds, users)
         for group in groups:
             try:
                 GROUPS[group](run)
             except Exception as error:
                 run.note(f"{group} broke off: {type(error).__name__}: {error}")
-            put(SECTION, report(run, words))
+            put(section, report(run, words))
         the_rest(run, asked.images)
         text = report(run, words)
     print(text)
-    put(SECTION, text)
+    put(section, text)
     sys.exit(0 if all(bar.met for bar in bars(run.table)) else 1)
 
 
