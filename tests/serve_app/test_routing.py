@@ -12,6 +12,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # Ray's own
     from ray.serve._private.common import DeploymentHandleSource, DeploymentID, ReplicaID
 
+    from serve_app import routing
     from serve_app.routing import RoomRouter
 
 pytestmark = pytest.mark.ray
@@ -44,6 +45,13 @@ def router(*replicas: Replica) -> RoomRouter:
     return made
 
 
+def at_its_limit(full: Replica) -> RoomRouter:
+    """A router that knows one replica, and that it is full."""
+    made = router(full)
+    made.on_new_queue_len_info(full.replica_id, LIMIT)
+    return made
+
+
 def test_only_replicas_with_room_are_chosen() -> None:
     async def run() -> None:
         full, free = replica("full"), replica("free")
@@ -55,11 +63,13 @@ def test_only_replicas_with_room_are_chosen() -> None:
     asyncio.run(run())
 
 
-def test_a_freed_place_ends_the_wait() -> None:
+def test_a_freed_place_ends_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    for wait in ("TRUST_S", "RECHECK_S"):
+        monkeypatch.setattr(routing, wait, 3600.0)  # nothing else ends it
+
     async def run() -> None:
         full = replica("full")
-        made = router(full)
-        made.on_new_queue_len_info(full.replica_id, LIMIT)
+        made = at_its_limit(full)
         waiting = asyncio.ensure_future(made.choose_replicas([full]))
         await asyncio.sleep(0)
         assert not waiting.done()
@@ -73,8 +83,7 @@ def test_a_freed_place_ends_the_wait() -> None:
 def test_what_seems_full_for_long_is_given_to_be_asked() -> None:
     async def run() -> None:
         full = replica("full")
-        made = router(full)
-        made.on_new_queue_len_info(full.replica_id, LIMIT)
+        made = at_its_limit(full)
         assert await asyncio.wait_for(made.choose_replicas([full]), DEADLINE_S) == [[full]]
         assert made.select_available_replicas([full]) == []
 
@@ -84,8 +93,7 @@ def test_what_seems_full_for_long_is_given_to_be_asked() -> None:
 def test_a_replica_that_starts_meanwhile_is_chosen() -> None:
     async def run() -> None:
         full, new = replica("full"), replica("new")
-        made = router(full)
-        made.on_new_queue_len_info(full.replica_id, LIMIT)
+        made = at_its_limit(full)
         waiting = asyncio.ensure_future(made.choose_replicas([full]))
         await asyncio.sleep(0)
         made.update_replicas([full, new])
